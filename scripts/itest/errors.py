@@ -27,20 +27,26 @@ class ItestError(Exception):
     """What went wrong in words that a stranger understands, and how to mend it.
 
     category: one of EXIT_CODES; decides the exit code.
-    message:  "<what> <which>: <cause>", no trailing period. Further lines are evidence.
+    message:  "<what> <which>: <cause>", no trailing period.
     hint:     a command or an edit that mends it.
     cause:    the finer reason, one word: "oom", "pull", "migration", "timeout" …
+    evidence: what was seen, several lines: the last probe, the health log, the end of a log.
     """
 
-    def __init__(self, category: Category, message: str, *, hint: str = "", cause: str = "") -> None:
+    def __init__(
+        self, category: Category, message: str, *, hint: str = "", cause: str = "", evidence: str = ""
+    ) -> None:
         super().__init__(message)
         self.category: Category = category
         self.message = message
         self.hint = hint
         self.cause = cause or category
+        self.evidence = evidence
 
     def __str__(self) -> str:
-        return f"itest: error: {self.message}" + (f"\nhint: {self.hint}" if self.hint else "")
+        evidence = [f"  {line}" for line in self.evidence.splitlines()]
+        hint = [f"hint: {self.hint}"] if self.hint else []
+        return "\n".join([f"itest: error: {self.message}", *evidence, *hint])
 
 
 def worst(categories: Iterable[Category | None]) -> Category | None:

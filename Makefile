@@ -1,0 +1,57 @@
+# Every verb a person types. `make` alone prints help. Each recipe is one line: scripts/<verb>.py does the work.
+# `make itest SUITE=api` is exactly `ITEST_SUITE=api make itest`; only variables given on the command line count.
+
+SETTINGS := SUITE TAGS JOBS KEEP PROFILE ARGS SERVICE ENGINE TIMEOUT_FACTOR ALL
+$(foreach name,$(SETTINGS),$(if $(filter command,$(firstword $(origin $(name)))),$(eval export ITEST_$(name) := $$(value $(name)))))
+
+MAKEFLAGS += --no-print-directory
+PYTHON ?= $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
+# Makes .venv where it is missing or older than its lock, then becomes what follows.
+VENV := $(PYTHON) scripts/itest/venv.py
+VERB := $(VENV) scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help itest test lint bench up down ps logs env shell wait migrate seed engine images clean
+
+##@ Run
+itest: ## run the suites: SUITE=a,b TAGS=x JOBS=n KEEP=1 PROFILE=ci ARGS='-k name'
+	@$(VERB)/run.py
+
+##@ By hand, with SUITE=name
+up: ## start, migrate and seed a stack that stays: PROFILE=dev for fixed ports
+	@$(VERB)/up.py
+down: ## remove it; ALL=1 removes every stack of this checkout
+	@$(VERB)/down.py
+ps: ## its services, their state and where they answer
+	@$(VERB)/ps.py
+logs: ## its logs: SERVICE=name ARGS='--follow'
+	@$(VERB)/logs.py
+shell: ## a shell in a service: SERVICE=name ARGS='command'
+	@$(VERB)/shell.py
+env: ## its addresses: eval "$$(make -s env SUITE=api)"
+	@$(VERB)/env.py
+wait: ## wait until every service is ready
+	@$(VERB)/wait.py
+migrate: ## apply pending migrations and print all of them
+	@$(VERB)/migrate.py
+seed: ## back to the seeded state
+	@$(VERB)/seed.py
+
+##@ The machine
+engine: ## a Docker engine that answers, installed and started where that is possible
+	@$(VERB)/engine.py
+images: ## every image that the suites need: pulled, or built where no registry answers
+	@$(VERB)/images.py
+clean: ## remove this checkout's kept stacks, results and caches
+	@$(VERB)/clean.py
+
+##@ This repository
+test: ## the toolkit's own tests, unit and live
+	@$(VENV) -m pytest tests/toolkit $(ARGS)
+lint: ## ruff and mypy
+	@$(VERB)/lint.py
+bench: ## what it costs against what you would do otherwise
+	@$(VERB)/bench.py
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {gsub(/\$$\$$/, "$$"); printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -1,0 +1,16 @@
+"""Print the addresses of a kept stack as shell variables. `eval "$(make -s env SUITE=api)"; psql "$ITEST_POSTGRES_DSN"`"""
+
+import shlex
+
+from itest import cli
+from itest.errors import run_verb
+
+
+def main() -> None:
+    stack = cli.kept_stack(cli.parse(__doc__, "suite"))
+    for name, value in stack.discovery().items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    run_verb(main)

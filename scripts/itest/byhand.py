@@ -1,0 +1,56 @@
+"""Stacks that a person keeps: bring one up, and tell how to reach it and how to get rid of it."""
+
+from __future__ import annotations
+
+from itest import compose, data, engine, images, stack as stacks
+from itest import suite as suites
+from itest.console import Console
+from itest.settings import Settings
+from itest.stack import Stack
+from itest.suite import Suite
+
+
+def up(suite: Suite, given: Settings, console: Console) -> Stack:
+    """Start, migrate and seed the suite's stack `itest-<suite>`; what runs and is seeded already stays as it is."""
+    compose.scrub_environment()
+    engine.ensure(console.note)
+    suites.check(suite)
+    with console.stage(suite.name, "images") as line:
+        line.detail(images.describe(images.ensure(images.needs_of(suite.config), line.update)))
+    stack = Stack(suite, suite.project(f"itest-{suite.name}"))
+    stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
+    return stack
+
+
+def describe(stack: Stack) -> str:
+    """Where every service answers, the docker compose command for this stack, and how to remove it."""
+    suite = stack.suite
+    compose_command = " ".join(["docker compose", *(f"--env-file {path}" for path in suite.env_files)])
+    return "\n".join(
+        [
+            table(stack),
+            "",
+            f"by hand      {compose_command} ps",
+            f'variables    eval "$(make -s env SUITE={suite.name})"',
+            f"tests        .venv/bin/pytest {suite.tests}",
+            f"remove       make down SUITE={suite.name}",
+        ]
+    )
+
+
+def table(stack: Stack) -> str:
+    """One line a service: name, state, address."""
+    addresses = stack.discovery()
+    rows = []
+    for name, container in sorted(stack.containers.items()):
+        prefix = f"ITEST_{name.upper().replace('-', '_')}"
+        address = addresses.get(f"{prefix}_DSN") or addresses.get(f"{prefix}_URL", "")
+        rows.append((name, container.health or str(container.state["Status"]), address))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(f"{name:{widths[0]}}  {state:{widths[1]}}  {address}".rstrip() for name, state, address in rows)
+
+
+def reseed(stack: Stack) -> str:
+    """Back to the seeded state, with the fixtures as they are now."""
+    suite = stack.suite
+    return data.reseed(suite, {name: stack.dsn(name) for name, one in suite.services.items() if one.stores})

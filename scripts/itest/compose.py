@@ -1,0 +1,221 @@
+"""One compose project, driven through python-on-whales: the same files and the same way as by hand.
+
+Nothing here waits for readiness or decides anything; errors of compose become errors that a person can act on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+from itest.errors import Category, ItestError
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+    from python_on_whales.exceptions import DockerException
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
+ENV_FILE_LABEL = "com.docker.compose.project.environment_file"
+
+
+def scrub_environment() -> None:
+    """Drop the caller's COMPOSE_* variables: they silently beat the suite's env file."""
+    for name in [name for name in os.environ if name.startswith("COMPOSE_")]:
+        del os.environ[name]
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a project, as `docker inspect` tells it."""
+
+    id: str
+    project: str
+    service: str
+    image: str
+    environment: Mapping[str, str]
+    ports: Mapping[int, tuple[str, int]]  # container port -> (host, host port), only published ones
+    state: Mapping[str, Any]  # docker's own State: Status, ExitCode, OOMKilled, Health …
+    restarts: int
+
+    @property
+    def running(self) -> bool:
+        return self.state["Status"] == "running"
+
+    @property
+    def health(self) -> str:
+        """ "starting", "healthy", "unhealthy", or "" without a healthcheck."""
+        return str((self.state.get("Health") or {}).get("Status", ""))
+
+    @property
+    def health_log(self) -> list[str]:
+        """What the last health checks said, oldest first."""
+        entries = (self.state.get("Health") or {}).get("Log") or []
+        return [f"exit {entry['ExitCode']}: {entry['Output'].strip()}" for entry in entries]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A compose project: its name and the env files that name its layers. Paths are absolute."""
+
+    name: str
+    root: Path
+    env_files: tuple[Path, ...]
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as `docker compose config` prints it."""
+        with _explained("usage", "config", f"the compose files of {self.name}"):
+            config: dict[str, Any] = self._client.compose.config(return_json=True)
+            return config
+
+    def up(self, services: Sequence[str], *, dependencies: bool = True) -> None:
+        """Create and start services; returns as soon as they run, ready or not."""
+        with _explained("service", "start", f"stack {self.name}"):
+            self._client.compose.up(
+                list(services), detach=True, quiet=True, no_build=True, pull="never", dependencies=dependencies
+            )
+
+    def down(self, *, timeout: int = 1) -> None:
+        """Stop and remove containers, networks and volumes of the project. timeout: grace in seconds."""
+        with _explained("engine", "down", f"stack {self.name}"):
+            self._client.compose.down(volumes=True, remove_orphans=True, timeout=timeout, quiet=True)
+
+    def act(self, verb: str, service: str) -> None:
+        """kill, pause, unpause, stop or start one service."""
+        with _explained("service", verb, f"service {service} of {self.name}"):
+            getattr(self._client.compose, verb)(service)
+
+    def logs(self, service: str, *, tail: int | None = None) -> str:
+        """What a service printed so far, with timestamps."""
+        with _explained("engine", "logs", f"service {service} of {self.name}"):
+            return str(
+                self._client.compose.logs(
+                    service, tail=None if tail is None else str(tail), no_log_prefix=True, timestamps=True
+                )
+            )
+
+    def execute(self, service: str, command: Sequence[str]) -> str:
+        """Run a command inside a service and return what it printed. Raises DockerException when it fails."""
+        return str(self._client.compose.execute(service, list(command), tty=False))
+
+    def command(self, *arguments: str) -> list[str]:
+        """The docker compose command line for this project, for a process that takes over the terminal."""
+        return [str(part) for part in [*self._client.compose.docker_compose_cmd, *arguments]]
+
+    def containers(self) -> dict[str, Container]:
+        """All containers of the project, also those that ended: service -> container."""
+        return {container.service: container for container in containers({PROJECT_LABEL: self.name})}
+
+    @property
+    def _client(self) -> DockerClient:
+        from python_on_whales import DockerClient
+
+        return DockerClient(
+            compose_project_name=self.name,
+            compose_env_files=list(self.env_files),
+            compose_project_directory=str(self.root / "compose"),
+        )
+
+
+def containers(labels: Mapping[str, str]) -> list[Container]:
+    """All containers with these labels, running or not; two round trips however many there are."""
+    filters = [part for name, value in labels.items() for part in ("--filter", f"label={name}={value}")]
+    ids = _docker("container", "ls", "--all", "--quiet", "--no-trunc", *filters).split()
+    return inspect(ids)
+
+
+def inspect(ids: Sequence[str]) -> list[Container]:
+    """These containers, one round trip. One that is gone is left out."""
+    if not ids:
+        return []
+    found = subprocess.run(["docker", "container", "inspect", *ids], capture_output=True, text=True, check=False)
+    return [_container(raw) for raw in json.loads(found.stdout or "[]")]
+
+
+def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The projects that have a running container with these labels, each with the labels of one such container."""
+    filters = [part for name, value in labels.items() for part in ("--filter", f"label={name}={value}")]
+    ids = _docker("container", "ls", "--quiet", *filters).split()
+    listing = _docker("container", "inspect", "--format", "{{json .Config.Labels}}", *ids) if ids else ""
+    found = (json.loads(line) for line in listing.splitlines())
+    return {labels[PROJECT_LABEL]: labels for labels in found}
+
+
+def leases() -> dict[str, str]:
+    """Every itest stack on the engine: project -> its lease, the label of its network (compose/base.yaml)."""
+    line = '{{.Label "com.docker.compose.project"}} {{.Label "itest.lease"}}'
+    listing = _docker("network", "ls", "--filter", "label=itest.lease", "--format", line)
+    return dict(entry.split(" ", 1) for entry in listing.splitlines())
+
+
+def _docker(*arguments: str) -> str:
+    """A docker command's standard output. Raises ItestError (engine)."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        command = f"docker {' '.join(arguments[:2])}"
+        raise ItestError("engine", f"{command}: {done.stderr.strip()}", hint="make engine", cause="engine")
+    return done.stdout
+
+
+def _container(raw: dict[str, Any]) -> Container:
+    labels = raw["Config"]["Labels"] or {}
+    published = {
+        int(port.split("/")[0]): (bindings[0]["HostIp"] or "127.0.0.1", int(bindings[0]["HostPort"]))
+        for port, bindings in (raw["NetworkSettings"]["Ports"] or {}).items()
+        if bindings
+    }
+    return Container(
+        id=raw["Id"],
+        project=labels.get(PROJECT_LABEL, ""),
+        service=labels.get(SERVICE_LABEL, ""),
+        image=raw["Config"]["Image"],
+        environment=dict(entry.split("=", 1) for entry in raw["Config"]["Env"] or [] if "=" in entry),
+        ports=published,
+        state=raw["State"],
+        restarts=raw["RestartCount"],
+    )
+
+
+@contextmanager
+def _explained(category: Category, cause: str, what: str) -> Iterator[None]:
+    """Turn a failed docker command into an error with docker's own words."""
+    from python_on_whales.exceptions import DockerException
+
+    try:
+        yield
+    except DockerException as error:
+        raise _explanation(error, category, cause, what) from error
+
+
+def _explanation(error: DockerException, category: Category, cause: str, what: str) -> ItestError:
+    words = _last_words(error.stderr or error.stdout or "")
+    if error.return_code == 130:  # the terminal sent Ctrl-C to docker too
+        return ItestError("interrupted", f"{what}: interrupted", cause="interrupted")
+    known: tuple[tuple[str, Category, str, str], ...] = (
+        ("port is already allocated", "engine", "port", "docker ps shows who holds it; or leave out PROFILE=dev"),
+        ("address already in use", "engine", "port", "ss -ltnp shows who holds it; or leave out PROFILE=dev"),
+        ("address pools have been fully subnetted", "engine", "pool", "docker network prune"),
+        ("no space left on device", "engine", "disk", "docker system df; docker system prune"),
+        ("Cannot connect to the Docker daemon", "engine", "unreachable", "make engine"),
+        ("No such image", "image", "missing", "make images"),
+        ("is missing a value", "usage", "config", "set the variable that the message names"),
+    )
+    for phrase, its_category, its_cause, hint in known:
+        if phrase in words:
+            return ItestError(its_category, f"{what}: {words}", hint=hint, cause=its_cause)
+    return ItestError(category, f"{what}: {words}", cause=cause)
+
+
+def _last_words(output: str) -> str:
+    """The last line that says something, without compose's progress lines."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and " level=warning " not in line]
+    progress = ("Container ", "Network ", "Volume ", "Image ")
+    said = [line for line in lines if not line.startswith(progress)] or lines
+    return said[-1] if said else "docker said nothing"

@@ -1,0 +1,189 @@
+"""What a person watches: one line a stage with its time, live on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from itest.errors import ItestError
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
+
+_PROGRESS_EVERY = 5.0  # seconds between two progress lines of one stage where nothing can be redrawn
+_REDRAWS = 10  # a second
+_RED, _GREEN, _DIM, _RESET = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
+
+
+class Line:
+    """One stage while it runs; Console.stage makes it."""
+
+    def __init__(self, console: Console, suite: str, stage: str) -> None:
+        self._console = console
+        self.suite = suite
+        self.stage = stage
+        self.text = ""
+        self._started = self._printed = console.clock()
+        self._phase = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long the stage has been running."""
+        return self._console.clock() - self._started
+
+    def detail(self, text: str) -> None:
+        """Set what the finished line says between the stage and its time."""
+        self.text = text
+
+    def update(self, text: str, *, phase: str = "") -> None:
+        """Tell progress. A terminal shows the latest; elsewhere a line is printed every 5 s and at each new phase."""
+        self.text = text
+        now = self._console.clock()
+        if phase != self._phase or now - self._printed >= _PROGRESS_EVERY:
+            self._phase, self._printed = phase, now
+            self._console.progress(self)
+
+
+class Console:
+    """Prints the lines of all stages. Suites that run side by side, each in its thread, share one.
+
+    stream:  where to. Drawing live needs a terminal, and CI unset; colour needs a terminal, and NO_COLOR unset.
+    width:   of the column with the suites' names, in characters.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        width: int = 9,
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream or sys.stdout
+        self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._width = width
+        self.clock = clock
+        terminal = self._stream.isatty() and environ.get("TERM") != "dumb"
+        self.colour = terminal and not environ.get("NO_COLOR")
+        self.live = terminal and not environ.get("CI")
+        unicode = _can_encode("✓✗…⠋", self._encoding)
+        self._passed, self._failed, self._running = "✓✗…" if unicode else "+x."
+        self._frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if unicode else "|/-\\"
+        self._lock = threading.RLock()
+        # Replaced, never changed: rich's own thread reads it, and would deadlock with us if it had to take our lock.
+        self._active: tuple[Line, ...] = ()
+        self._drawing: Live | None = None
+        self._suspensions = 0
+        self._held: list[str] = []
+
+    @contextmanager
+    def stage(self, suite: str, stage: str) -> Iterator[Line]:
+        """Show a stage as long as the block runs, then print its line; failed if an exception passes through."""
+        line = Line(self, suite, stage)
+        with self._lock:
+            self._active = (*self._active, line)
+            self._draw()
+        mark, colour = self._failed, _RED
+        try:
+            yield line
+            mark, colour = self._passed, _GREEN
+        except ItestError as error:
+            line.text = line.text or error.message
+            raise
+        finally:
+            with self._lock:
+                self._active = tuple(other for other in self._active if other is not line)
+                text = self._format(mark, line)
+                failed = mark == self._failed
+                self._write(self._paint(colour, text) if failed else self._paint(colour, mark) + text[len(mark) :])
+                self._draw()
+
+    def progress(self, line: Line) -> None:
+        """Print how far a running stage has come, where it can't be drawn."""
+        if not self.live:
+            with self._lock:
+                self._write(self._format(self._running, line))
+
+    def note(self, text: str) -> None:
+        """Print a remark, dimmed and indented like the stages' text."""
+        self.print(self._paint(_DIM, f"  {text}"))
+
+    def print(self, text: str) -> None:
+        """Print text as it is, above the stages that are being drawn."""
+        with self._lock:
+            self._write(text)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Leave the terminal to somebody else, such as pytest's debugger; lines that end meanwhile are printed after."""
+        with self._lock:
+            self._suspensions += 1
+            self._draw()
+            self._stream.flush()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._suspensions -= 1
+                held, self._held = ([], self._held) if self._suspensions else (self._held, [])
+                for text in held:
+                    self._write(text)
+                self._draw()
+
+    def _format(self, mark: str, line: Line) -> str:
+        text = "".join(char if char.isprintable() else " " for char in line.text.partition("\n")[0])
+        return f"{mark} {line.suite:<{self._width}} {line.stage:<9} {text:<40} {line.seconds:>6.1f} s"
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_RESET}" if self.colour else text
+
+    def _write(self, text: str) -> None:
+        text = text.encode(self._encoding, "replace").decode(self._encoding)
+        if self.live and self._suspensions:
+            self._held.append(text)
+        elif self._drawing:
+            from rich.text import Text
+
+            self._drawing.console.print(Text.from_ansi(text), soft_wrap=True)
+        else:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def _draw(self) -> None:
+        wanted = self.live and bool(self._active) and not self._suspensions
+        if wanted and not self._drawing:
+            self._drawing = self._start_drawing()
+        elif self._drawing and not wanted:
+            drawing, self._drawing = self._drawing, None
+            drawing.stop()
+
+    def _start_drawing(self) -> Live:
+        # Only here: the import takes longer than many a verb.
+        from rich.console import Console as Terminal
+        from rich.live import Live
+
+        terminal = Terminal(file=self._stream, force_terminal=True, no_color=not self.colour, highlight=False)
+        drawing = Live(console=terminal, get_renderable=self._picture, refresh_per_second=_REDRAWS, transient=True)
+        drawing.start(refresh=True)
+        return drawing
+
+    def _picture(self) -> Text:
+        from rich.text import Text
+
+        frame = self._frames[int(self.clock() * _REDRAWS) % len(self._frames)]
+        lines = (self._format(frame, line) for line in self._active)
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def _can_encode(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

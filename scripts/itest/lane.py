@@ -1,0 +1,150 @@
+"""One suite's way through a run: stack up, pytest, evidence, stack down. Whatever happens, evidence is kept and the stack goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+
+from itest import evidence, pytesting, stack as stacks, verdict
+from itest.errors import ItestError
+from itest.mask import Masker
+from itest.pytesting import PytestRun
+from itest.results import ServiceStart, StageFailure, SuiteResult
+from itest.runs import Run
+from itest.stack import Line, Stack
+from itest.suite import Suite
+
+Opener = Callable[[str, str], AbstractContextManager[Line]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What a run gives to each of its suites."""
+
+    run: Run
+    open_stage: Opener
+    masker: Masker
+    arguments: Sequence[str]  # for pytest
+    live: bool  # show pytest's output while it runs
+    keep: bool  # leave the stack running
+    factor: float  # multiplies readiness deadlines
+    cancelled: Event
+    timings: dict[str, float] = field(default_factory=dict)  # stages that the whole run shared, in seconds
+
+    def go(self, suite: Suite) -> SuiteResult:
+        """Run one suite and say how it ended."""
+        stack = Stack(suite, suite.project(f"itest-{suite.name}-{self.run.id}"))
+        folder = self.run.folder / suite.name
+        folder.mkdir()
+        junit, exit_code, error = folder / "junit.xml", None, None
+        try:
+            evidence.keep_config(folder, suite.config, self.masker)
+            stacks.start(stack, self._opener(suite), factor=self.factor)
+            exit_code = self._pytest(suite, stack, folder, junit)
+        except ItestError as problem:
+            error = problem
+        if self.cancelled.is_set():
+            error = ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
+        failure = self._keep_evidence(suite, stack, folder, error)
+        gone = self._down(suite, stack)
+        return self._result(suite, stack, junit, exit_code, failure or gone)
+
+    def _pytest(self, suite: Suite, stack: Stack, folder: Path, junit: Path) -> int:
+        if self.cancelled.is_set():
+            raise ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
+        one = PytestRun(self.arguments, junit, folder / "pytest.log", self.live)
+        with self.open_stage(suite.name, "pytest") as line, stack.timed("pytest"):
+            code = pytesting.run(stack, one, self.cancelled)
+            line.detail(_last_line(one.log))
+        if one.log.exists():
+            self.masker.mask_file(one.log)
+        return code
+
+    def _keep_evidence(
+        self, suite: Suite, stack: Stack, folder: Path, error: ItestError | None
+    ) -> StageFailure | None:
+        with stack.timed("evidence"):
+            try:
+                stack.refresh()
+                error = error or _died(stack)
+                logs = evidence.keep_logs(folder, stack, self.masker)
+            except ItestError as problem:
+                error, logs = error or problem, {}
+            if error is None:
+                return None
+            path = evidence.keep_failure(folder, suite.name, error, stack, logs, self.masker)
+            return StageFailure.from_error(error, stage=_stage(stack), evidence=path)
+
+    def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:
+        if self.keep and stack.containers and not self.cancelled.is_set():
+            return None
+        with self.open_stage(suite.name, "down"), stack.timed("down"):
+            try:
+                _remove(stack)
+            except ItestError as problem:
+                return StageFailure.from_error(problem, stage="down")
+        return None
+
+    def _result(
+        self, suite: Suite, stack: Stack, junit: Path, exit_code: int | None, failure: StageFailure | None
+    ) -> SuiteResult:
+        images = {name: container.image for name, container in stack.containers.items()}
+        services = {
+            name: ServiceStart(images[name], round(ready.ready_s, 3), ready.attempts)
+            for name, ready in stack.readiness.items()
+        }
+        timings = self.timings | stack.timings
+        if exit_code is None:
+            assert failure is not None, "a suite without a pytest exit code has failed before"
+            return verdict.stopped(suite.name, failure, timings=timings, services=services)
+        return verdict.judge(
+            suite.name, pytest_exit=exit_code, junit=junit, timings=timings, services=services, failure=failure
+        )
+
+    def _opener(self, suite: Suite) -> stacks.StageOpener:
+        def open_stage(stage: str) -> AbstractContextManager[Line]:
+            if self.cancelled.is_set():
+                raise ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
+            return self.open_stage(suite.name, stage)
+
+        return open_stage
+
+
+def _remove(stack: Stack) -> None:
+    """Down, and once more when a Ctrl-C from the terminal ended the first try: the second one finds the rest."""
+    try:
+        stack.down()
+    except ItestError as problem:
+        if problem.category != "interrupted":
+            raise
+        stack.down()
+
+
+def _died(stack: Stack) -> ItestError | None:
+    """A service that is not running after the tests although no test stopped it for good."""
+    from itest.ready import verdict as state_verdict
+
+    for container in stack.containers.values():
+        problem = state_verdict(container)
+        if problem and problem[0] in ("oom", "restarting"):
+            cause, words, hint = problem
+            return ItestError("service", f"service {container.service}: {words} during the tests", cause=cause, hint=hint)
+    return None
+
+
+def _stage(stack: Stack) -> str:
+    """The stage that was under way: the last one with a timing."""
+    stages = [stage for stage in stack.timings if stage != "evidence"]
+    return stages[-1] if stages else "up"
+
+
+def _last_line(log: Path) -> str:
+    """pytest's summary line without its rulers, such as `38 passed in 1.94s`."""
+    if not log.exists():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip("= ") if lines else ""

@@ -1,0 +1,204 @@
+"""The pytest plugin: the fixtures that a suite's tests use, and a clean state before each of them.
+
+Under `make itest` the tests reach the run's own stack. Called directly (`pytest tests/api -k refund`, an IDE) they attach
+to the suite's kept stack, or start one and remove it afterwards. Each pytest-xdist worker has a stack of its own.
+Every public fixture may be overridden in a conftest.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from itest.errors import ItestError, exit_code
+from itest.stack import Stack
+from itest.suite import Suite
+
+if TYPE_CHECKING:
+    import psycopg
+    import redis
+    import requests
+
+    from itest.isolation import Cleaner
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Stacks:
+    """The stacks that this pytest process reaches, by suite, and those of them that it has to remove."""
+
+    root: Path
+    worker: str  # "" without pytest-xdist
+    report: Callable[[str], None]
+    open: dict[str, tuple[Stack, Cleaner]] = field(default_factory=dict)
+    ours: list[Stack] = field(default_factory=list)
+    suites: dict[str, Suite] = field(default_factory=dict)
+
+    def suite_of(self, path: Path) -> Suite | None:
+        """The suite whose tests folder holds a file; None for tests that need no stack, such as tests/toolkit."""
+        from itest import suite
+
+        if not self.suites and (self.root / suite.SUITES).is_dir():
+            self.suites = {name: suite.load(self.root, name) for name in suite.names(self.root)}
+        found = [one for one in self.suites.values() if path.is_relative_to(self.root / one.tests)]
+        return max(found, key=lambda one: len(one.tests.parts), default=None)
+
+    def get(self, suite: Suite) -> tuple[Stack, Cleaner]:
+        """The suite's stack and what cleans it, reached at the first call."""
+        from itest.isolation import Cleaner
+
+        if suite.name not in self.open:
+            stack = self._reach(suite)
+            self.open[suite.name] = (stack, Cleaner(stack))
+        return self.open[suite.name]
+
+    def _reach(self, suite: Suite) -> Stack:
+        from itest import stack
+
+        given = json.loads(os.environ.get("ITEST_STACK", "[]"))
+        if given and given[0] == suite.name:
+            return stack.attach(suite, given[1]) if self.worker in ("", "gw0") else self._start(suite, given[1])
+        if not self.worker:
+            kept = stack.kept(suite)
+            if len(kept) > 1:
+                problem = f"suite {suite.name}: several kept stacks to attach to: {', '.join(kept)}"
+                hint = f"make down SUITE={suite.name} ALL=1, or docker compose -p {kept[0]} down -v"
+                raise ItestError("usage", problem, hint=hint, cause="attach")
+            if kept:
+                self.report(f"itest: attached to {kept[0]}, which stays")
+                return stack.attach(suite, kept[0])
+        return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
+
+    def _start(self, suite: Suite, name: str) -> Stack:
+        from itest import compose, engine, images, stack
+        from itest import suite as suites
+
+        compose.scrub_environment()
+        os.environ.setdefault("ITEST_LEASE", f"run {name}")
+        engine.ensure(self.report)
+        suites.check(suite)
+        images.ensure(images.needs_of(suite.config), self.report)
+        own = Stack(suite, suite.project(f"{name}-{self.worker}" if self.worker else name))
+        self.ours.append(own)
+        self.report(f"itest: starting {own.name}")
+        stack.start(own)
+        self.report(f"itest: {own.name} is ready after {sum(own.timings.values()):.1f} s")
+        return own
+
+    def close(self) -> None:
+        """Close connections and remove what this process started."""
+        for _, cleaner in self.open.values():
+            cleaner.close()
+        for stack in self.ours:
+            stack.down()
+
+
+_STACKS = pytest.StashKey[_Stacks]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    config.stash[_STACKS] = _Stacks(config.rootpath, worker, _reporter(config))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _STACKS in config.stash:
+        config.stash[_STACKS].close()
+
+
+def _reporter(config: pytest.Config) -> Callable[[str], None]:
+    def report(text: str) -> None:
+        terminal = config.pluginmanager.get_plugin("terminalreporter")
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        if terminal and capture:
+            with capture.global_and_fixture_disabled():
+                terminal.ensure_newline()
+                terminal.write_line(text)
+
+    return report
+
+
+def _reach(request: pytest.FixtureRequest) -> tuple[Stack, Cleaner]:
+    """Stack and cleaner of the test's suite. No stack means no tests: the session ends with the error's exit code."""
+    stacks = request.config.stash[_STACKS]
+    try:
+        suite = stacks.suite_of(request.path)
+        if suite is None:
+            pytest.fail(f"{request.path} belongs to no suite, so there is no stack to test against", pytrace=False)
+        return stacks.get(suite)
+    except ItestError as error:
+        pytest.exit(str(error), returncode=exit_code(error.category))
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """The running stack of the suite: endpoints, logs, and kill, pause, stop, start."""
+    return _reach(request)[0]
+
+
+@pytest.fixture(autouse=True)
+def _clean_state(request: pytest.FixtureRequest) -> None:
+    """Every test of a suite begins at the seeded state, whatever the one before it did."""
+    if request.config.stash[_STACKS].suite_of(request.path) is None:
+        return
+    _, cleaner = _reach(request)
+    try:
+        cleaner.reset()
+    except ItestError as error:
+        request.node.user_properties += [("itest.category", error.category), ("itest.cause", error.cause)]
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def db(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the suite's PostgreSQL, in autocommit: what it writes, the services see at once."""
+    with _reach(request)[1].connection() as connection:
+        yield connection
+
+
+@pytest.fixture
+def redis_client(request: pytest.FixtureRequest) -> redis.Redis:
+    """A client of the suite's Redis; replies are str."""
+    return _reach(request)[1].redis()
+
+
+@pytest.fixture
+def http(stack: Stack) -> Iterator[requests.Session]:
+    """A requests session whose URLs may begin with `/`: the suite's one HTTP service."""
+    from itest.http import BaseUrlSession
+
+    with BaseUrlSession(stack.url(stack.only("http"))) as session:
+        yield session
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """`eventually(check, timeout=5.0)`: call check until it returns something true, or fail with its last words."""
+    return _eventually
+
+
+def _eventually(check: Callable[[], T], timeout: float = 5.0) -> T:
+    """The first true value of check. timeout: seconds.
+
+    Raises AssertionError: the last one that check raised itself, or one that shows what it returned.
+    """
+    from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
+
+    retrying = Retrying(
+        stop=stop_after_delay(timeout),
+        wait=wait_exponential(multiplier=0.005, max=0.1),
+        retry=retry_if_exception_type(AssertionError) | retry_if_result(lambda value: not value),
+    )
+    try:
+        return retrying(check)
+    except RetryError as error:
+        last = error.last_attempt
+        reason = str(last.exception()) if last.failed else f"it still returns {last.result()!r}"
+        raise AssertionError(f"not within {timeout:g} s: {reason}") from (last.exception() if last.failed else None)

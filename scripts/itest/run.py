@@ -1,0 +1,177 @@
+"""The way through a run: suites → engine → images → every suite in its lane → merged verdict. What `make itest` does."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from types import FrameType
+
+from itest import capacity, compose, engine, errors, evidence, images, junit, pytesting, runs, summary, verdict
+from itest import suite as suites
+from itest.console import Console
+from itest.errors import Category, ItestError
+from itest.lane import Lane
+from itest.mask import Masker
+from itest.results import SuiteResult
+from itest.runs import Run
+from itest.settings import Settings
+from itest.suite import Suite
+
+
+@dataclass
+class _Progress:
+    """What is known so far; whatever ends the run, this is what its verdict is made of."""
+
+    started: float = field(default_factory=time.monotonic)
+    suites: list[Suite] = field(default_factory=list)
+    results: dict[str, SuiteResult] = field(default_factory=dict)
+    masker: Masker = field(default_factory=lambda: Masker(()))
+
+
+def run(root: Path, settings: Settings, console: Console) -> int:
+    """Run the chosen suites and return the exit code; artifacts are written whatever happens."""
+    one = runs.create(root)
+    progress = _Progress()
+    error: ItestError | None = None
+    compose.scrub_environment()
+    with _signals_as_interrupts():
+        try:
+            _go(root, settings, console, one, progress)
+        except ItestError as problem:
+            error = problem
+        except KeyboardInterrupt:
+            error = ItestError("interrupted", "run: interrupted before a stack was started", cause="interrupted")
+        return _conclude(root, console, one, progress, error)
+
+
+def select(root: Path, settings: Settings) -> list[Suite]:
+    """The suites that SUITE and TAGS choose, loaded and checked. Raises ItestError (usage)."""
+    names = settings.suites or suites.names(root)
+    if not names:
+        raise ItestError("usage", "no suite: compose/suites has no .env file", hint="compose/suites/README.md", cause="suite")
+    loaded = [suites.load(root, name, settings.profile) for name in dict.fromkeys(names)]
+    chosen = [one for one in loaded if not settings.tag_list or set(settings.tag_list) & set(one.tags)]
+    if not chosen:
+        known = ", ".join(sorted({tag for one in loaded for tag in one.tags})) or "none"
+        raise ItestError("usage", f"no suite has the tag {settings.tags}", hint=f"known tags: {known}", cause="tags")
+    return chosen
+
+
+def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _Progress) -> None:
+    progress.suites = select(root, settings)
+    arguments = settings.arguments
+    if pytesting.PytestRun(arguments, Path(), Path(), True).debugging and len(progress.suites) > 1:
+        raise ItestError("usage", "a debugger needs one suite", hint="make itest SUITE=… ARGS=--pdb", cause="arguments")
+    names = ", ".join(suite.name for suite in progress.suites)
+    console.note(f"itest {one.id}: {names}")
+    engine.ensure(console.note)
+    progress.masker = _make_secrets(progress.suites)
+    os.environ["ITEST_LEASE"] = f"{'keep' if settings.keep else 'run'} {one.id}"
+    for suite in progress.suites:
+        suites.check(suite)
+    started = time.monotonic()
+    needs = [need for suite in progress.suites for need in images.needs_of(suite.config)]
+    with console.stage("", "images") as line:
+        reports = images.ensure(needs, line.update)
+        line.detail(images.describe(reports))
+    jobs = settings.jobs or capacity.jobs(len(progress.suites))
+    lane = Lane(
+        run=one,
+        open_stage=console.stage,
+        masker=progress.masker,
+        arguments=arguments,
+        live=jobs == 1 or len(progress.suites) == 1,
+        keep=settings.keep,
+        factor=settings.timeout_factor,
+        cancelled=Event(),
+        timings={"images": time.monotonic() - started},
+    )
+    _all_lanes(root, lane, progress, jobs)
+
+
+def _all_lanes(root: Path, lane: Lane, progress: _Progress, jobs: int) -> None:
+    """Run the suites side by side. After Ctrl-C those under way clean up and the others don't start."""
+    waiting = [suite for suite in progress.suites if not _spared(root, lane.arguments, suite, progress)]
+    first_failure_ends = {"-x", "--exitfirst"} & set(lane.arguments)
+    running: dict[Future[SuiteResult], Suite] = {}
+    with ThreadPoolExecutor(jobs, thread_name_prefix="suite") as pool:
+        while waiting or running:
+            try:
+                while waiting and len(running) < jobs:
+                    suite = waiting.pop(0)
+                    running[pool.submit(lane.go, suite)] = suite
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = future.result()
+                    progress.results[running.pop(future).name] = result
+                    if first_failure_ends and result.category:
+                        waiting.clear()
+            except KeyboardInterrupt:
+                if lane.cancelled.is_set():
+                    raise
+                lane.cancelled.set()
+                waiting.clear()
+
+
+def _spared(root: Path, arguments: Sequence[str], suite: Suite, progress: _Progress) -> bool:
+    """Whether `--lf` leaves a suite out: others have failed tests to run again and it has none."""
+    if not pytesting.wants_last_failed(arguments):
+        return False
+    return not pytesting.has_last_failed(root, suite.name) and any(
+        pytesting.has_last_failed(root, other.name) for other in progress.suites
+    )
+
+
+def _make_secrets(chosen: Sequence[Suite]) -> Masker:
+    """Give every secret variable of the layers a random value, unless the caller set one. Returns what masks them."""
+    names = {name for suite in chosen for name in suite.secret_names}
+    for name in names:
+        os.environ.setdefault(name, secrets.token_hex(16))
+    return Masker(os.environ[name] for name in names)
+
+
+def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error: ItestError | None) -> int:
+    """Write JUnit and summary, print table and cause, return the exit code."""
+    if error:
+        evidence.keep_failure(one.folder, "", error, None, {}, progress.masker)
+    reason = f"not started: {error.message}" if error else "not started"
+    results = [
+        progress.results.get(suite.name) or SuiteResult(suite.name, "skipped", reason=reason)
+        for suite in progress.suites
+    ]
+    category = verdict.run_category(results, error.category if error else None)
+    seconds = time.monotonic() - progress.started
+    junit.merge(results, one.folder / "junit.xml", one.id, seconds=seconds, mask=progress.masker.text)
+    summary.write(one.summary, one.id, results, category=category, seconds=seconds, mask=progress.masker.text)
+    console.print(summary.table(results, colour=console.colour))
+    for result in results:
+        if result.failure:
+            console.print(result.failure.headline)
+    if error:
+        console.print(str(error))
+    console.print(f"evidence: {os.path.relpath(one.folder, root)}")
+    return errors.exit_code(category)
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM (a cancelled CI job) and SIGHUP (a closed terminal) clean up exactly as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

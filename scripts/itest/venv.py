@@ -1,0 +1,76 @@
+"""Make sure that `.venv` matches scripts/requirements.lock, then become the program that needs it.
+
+    python3 scripts/itest/venv.py scripts/run.py ARGS…    make sure of .venv, then run the script in it
+    python3 scripts/itest/venv.py                         only make sure of .venv
+
+A stamp inside .venv, written last, says what it was made from. While that is current this costs a few milliseconds,
+so nothing is imported that only venv_build.py needs. It may run from inside the very .venv that gets replaced: the
+interpreter and the library behind that are the base's. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+
+OLDEST_PYTHON = (3, 10)
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LOCK = os.path.join(ROOT, "scripts", "requirements.lock")
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, "itest-stamp")
+
+
+def is_current() -> bool:
+    """Whether .venv is complete and made from this lock, for this Python, at this place."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            return file.read() == stamp()
+    except FileNotFoundError:
+        return False
+
+
+def stamp() -> str:
+    """What .venv depends on: the lock, Python's minor version, its own path (the scripts in its bin/ name that)."""
+    with open(LOCK, "rb") as file:
+        lock = hashlib.sha256(file.read()).hexdigest()
+    return f"lock sha256:{lock}\npython {sys.version_info[0]}.{sys.version_info[1]}\npath {VENV}\n"
+
+
+def become(argv: list[str]) -> None:
+    """Replace this process by a script and its arguments, run in .venv; nothing where there is no script."""
+    if argv:
+        os.execv(PYTHON, [PYTHON, *argv])
+
+
+def main() -> None:
+    """Make .venv, then become what the command line names. Raises ItestError (engine), as venv_build.make does."""
+    from itest.venv_build import make
+
+    make()
+    become(sys.argv[1:])
+
+
+def check_python() -> None:
+    """Leave with exit code 3 on an old Python, in words that it still understands: it can't import errors.py."""
+    if sys.version_info < OLDEST_PYTHON:
+        print(
+            f"itest: error: Python {sys.executable}: version {sys.version.split()[0]} is too old, "
+            f"itest needs {'.'.join(map(str, OLDEST_PYTHON))} or newer\n"
+            "hint: install a newer one and call this once with it: python3.13 scripts/itest/venv.py",
+            file=sys.stderr,
+        )
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    # As a script, this folder leads the search path, and the file itself would hide the standard library's venv.
+    sys.path[0] = os.path.join(ROOT, "scripts")
+    if is_current():
+        become(sys.argv[1:])
+    else:
+        check_python()
+        from itest.errors import run_verb
+
+        run_verb(main)
