@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itest.errors import ItestError
 
 LINES_SHOWN = 12
-# Asks nothing, keeps the owner's configuration files, waits (seconds) while another apt-get works, tries a mirror again.
+# Asks nothing, keeps the owner's configuration files, waits (seconds) for another apt-get, tries a mirror again.
 APT_GET = (
     "apt-get",
     "--yes",
@@ -45,7 +45,7 @@ def install(packages: Sequence[str], report: Callable[[str], None], *, refresh: 
         raise ItestError(
             "engine",
             f"apt-get install {' '.join(packages)}: exit code {code}\n{_complaints(said)}",
-            hint=f"mend what apt-get says above (offline? a proxy? a private mirror?), then: apt-get update && {command}",
+            hint=f"mend what it says above (offline? a proxy? a private mirror?), then: apt-get update && {command}",
             cause="install",
         )
     report(f"installed in {time.monotonic() - started:.0f} s")
@@ -78,5 +78,6 @@ def _apt_get(*command: str) -> tuple[int, str]:
 def _complaints(output: str) -> str:
     """The lines of apt-get's output that tell what is wrong; its last ones where none is marked as such."""
     lines = [line for line in output.splitlines() if line.strip()]
-    marked = [line for line in lines if line.startswith(("E:", "W:", "Err:", "dpkg:"))]
+    echoes = "Couldn't find any package by"  # follow every "Unable to locate package"
+    marked = [line for line in lines if line.startswith(("E:", "W:", "Err:", "dpkg:")) and echoes not in line]
     return "\n".join((list(dict.fromkeys(marked)) or lines)[-LINES_SHOWN:])

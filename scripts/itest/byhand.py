@@ -52,5 +52,4 @@ def table(stack: Stack) -> str:
 
 def reseed(stack: Stack) -> str:
     """Back to the seeded state, with the fixtures as they are now."""
-    suite = stack.suite
-    return data.reseed(suite, {name: stack.dsn(name) for name, one in suite.services.items() if one.stores})
+    return data.reseed(data.plan(stack.suite), stack.stores())

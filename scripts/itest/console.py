@@ -121,7 +121,7 @@ class Console:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Leave the terminal to somebody else, such as pytest's debugger; lines that end meanwhile are printed after."""
+        """Leave the terminal to another, such as pytest with a debugger; what ends meanwhile is printed afterwards."""
         with self._lock:
             self._suspensions += 1
             self._draw()

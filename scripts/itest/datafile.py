@@ -15,7 +15,7 @@ SIZE_LIMIT = 16 * 1024 * 1024  # bytes
 
 @dataclass(frozen=True)
 class DataFile:
-    """what: the noun that messages begin with; path: from the repository's root; text: as in the file, without a BOM."""
+    """what: the noun that messages begin with; path: from the root; text: as in the file, without a BOM."""
 
     what: What
     path: Path

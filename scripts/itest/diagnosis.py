@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itest.errors import ItestError
 
 OLDEST_ENGINE = (23, 0)  # the first whose client builds by buildx and names JSON as a format
-OLDEST_COMPOSE = (2, 24)  # the first that takes several --env-file with COMPOSE_FILE in them, and `!reset` in overlays
+OLDEST_COMPOSE = (2, 24)  # the first with optional env files
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 # Debian and Ubuntu are not here: `make engine` knows their packages.
 INSTALL = {
-    "fedora": "sudo dnf install moby-engine docker-cli docker-compose docker-buildx && sudo systemctl enable --now docker",
-    "arch": "sudo pacman -S docker docker-compose docker-buildx && sudo systemctl enable --now docker",
+    "fedora": "sudo dnf install moby-engine docker-cli docker-compose docker-buildx && sudo systemctl start docker",
+    "arch": "sudo pacman -S docker docker-compose docker-buildx && sudo systemctl start docker",
     "alpine": "sudo apk add docker docker-cli-compose docker-cli-buildx && sudo service docker start",
     "macos": "brew install --cask docker-desktop && open -a Docker",
 }
@@ -24,7 +24,7 @@ COMPOSE = {
     "alpine": "sudo apk add docker-cli-compose",
     "macos": "brew install docker-compose and follow what it prints about cliPluginsExtraDirs",
 }
-# What brings the engine behind a context up; "" is the machine's own.
+# What brings up the engine behind a context, by how the context's name begins.
 START = {
     "desktop-linux": "start Docker Desktop",
     "colima": "colima start",
@@ -41,7 +41,7 @@ class Facts:
     system:    os-release's ID ("debian", "fedora" …), or "macos".
     docker:    path of the `docker` command; podman: that command, or the server behind it, is podman.
     host:      DOCKER_HOST; context: docker's current context as docker says; endpoint: the address that both come to.
-    server, compose: versions. server_complaint, compose_complaint: docker's own last line where it gave none.
+    server, compose: versions. server_complaint, compose_complaint: docker's own words where it gave none.
     dockerd:   path of the daemon's program on this machine.
     systemd, wsl, root, group: systemd runs; this is WSL; the user is root; the user is in group docker.
     forbidden: ITEST_ENGINE=off.
@@ -78,7 +78,7 @@ class Facts:
 def diagnose(facts: Facts) -> ItestError | None:
     """What keeps these facts from being a usable engine, worst first, or None.
 
-    Each error has category "engine" and one of the causes missing, podman, permission, unreachable, stopped, old, compose.
+    The errors have category "engine", and as cause: missing podman permission unreachable stopped old compose.
     """
     if not facts.docker:
         return _error("missing", "docker engine: not installed", _install(facts))
@@ -90,8 +90,8 @@ def diagnose(facts: Facts) -> ItestError | None:
     if _older(facts.server, OLDEST_ENGINE):
         return _too_old("engine", facts.server, OLDEST_ENGINE, facts)
     if not facts.compose:
-        said = f" ({facts.compose_complaint})" if facts.compose_complaint else ""
-        return _error("compose", f"docker compose plugin: not installed{said}", _install_compose(facts))
+        said = f"not installed, or broken: docker says `{facts.compose_complaint}`"
+        return _error("compose", f"docker compose plugin: {said}", _install_compose(facts))
     if _older(facts.compose, OLDEST_COMPOSE):
         return _too_old("compose", facts.compose, OLDEST_COMPOSE, facts)
     return None
@@ -107,8 +107,8 @@ def _unanswered(facts: Facts) -> ItestError:
         hint = "install a docker client as old or new as the engine; if DOCKER_API_VERSION is set, unset it"
         return _error("old", f"{engine}: its client {facts.docker} does not fit: {said}", hint)
     if facts.chosen:
-        by = f"DOCKER_HOST={facts.host}" if facts.host else f"docker context {facts.context}"
-        return _error("unreachable", f"{engine}: chosen by {by}, but: {said}", _choose_another(facts))
+        by = "DOCKER_HOST" if facts.host else f"context {facts.context}"
+        return _error("unreachable", f"{engine} (chosen by {by}): {said}", _choose_another(facts))
     if not re.search("is the docker daemon running|failed to connect to the docker api", said, re.IGNORECASE):
         return _error("unreachable", f"{engine}: {said}", "see what `docker version` says, and mend that")
     if facts.dockerd or facts.system == "macos":
@@ -128,24 +128,27 @@ def _too_old(part: str, version: str, oldest: tuple[int, int], facts: Facts) -> 
 def _older(version: str, oldest: tuple[int, int]) -> bool:
     """Whether a version is older; one without numbers, as of a development build, is not."""
     numbers = re.search(r"(\d+)\.(\d+)", version)
-    return bool(numbers) and (int(numbers[1]), int(numbers[2])) < oldest
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) < oldest
 
 
 def _sudo(facts: Facts) -> str:
     return "" if facts.root else "sudo "
 
 
+def _make_engine(facts: Facts) -> str:
+    return f"{_sudo(facts)}make engine{', without ITEST_ENGINE=off' if facts.forbidden else ''}"
+
+
 def _install(facts: Facts) -> str:
     if facts.apt:
-        allowed = "make engine, without ITEST_ENGINE=off" if facts.forbidden else "make engine"
         windows = ", or switch on this distribution in Docker Desktop, Settings, Resources, WSL integration"
-        return f"{_sudo(facts)}{allowed}{windows if facts.wsl else ''}"
+        return _make_engine(facts) + (windows if facts.wsl else "")
     return INSTALL.get(facts.system, "install Docker Engine with Compose: https://docs.docker.com/engine/install/")
 
 
 def _install_compose(facts: Facts) -> str:
     if facts.apt:
-        return f"{_sudo(facts)}make engine"
+        return _make_engine(facts)
     return COMPOSE.get(facts.system, "install Docker's compose plugin: https://docs.docker.com/compose/install/linux/")
 
 
@@ -156,7 +159,7 @@ def _upgrade(part: str, facts: Facts) -> str:
         return f"on the machine behind {facts.endpoint}"
     if facts.apt:
         package = "docker.io" if part == "engine" else "docker-compose"
-        return f"{_sudo(facts)}apt-get remove {package} && {_sudo(facts)}make engine"
+        return f"{_sudo(facts)}apt-get remove {package} && {_make_engine(facts)}"
     return _install(facts) if part == "engine" else _install_compose(facts)
 
 
@@ -171,8 +174,8 @@ def _join_group(facts: Facts) -> str:
 
 def _choose_another(facts: Facts) -> str:
     """Bring the chosen engine up where its kind is known, or go back to the machine's own."""
-    kind = facts.context.removesuffix("-default").split("-profile")[0]
-    start = START.get("rootless" if facts.endpoint.startswith("unix:///run/user/") else kind, "")
+    kind = "rootless" if facts.endpoint.startswith("unix:///run/user/") else facts.context
+    start = next((command for name, command in START.items() if kind.startswith(name)), "")
     back = "unset DOCKER_HOST" if facts.host else "docker context use default"
     return f"{start}, or: {back}" if start else f"make it answer, or: {back}"
 
@@ -182,4 +185,4 @@ def _start(facts: Facts) -> str:
         return "open -a Docker (or: colima start)"
     if facts.systemd:
         return f"{_sudo(facts)}systemctl start docker"
-    return f"{_sudo(facts)}make engine" if facts.apt else f"{_sudo(facts)}service docker start"
+    return _make_engine(facts) if facts.apt else f"{_sudo(facts)}service docker start"

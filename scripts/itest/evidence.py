@@ -11,7 +11,7 @@ from typing import Any
 from itest import atomic
 from itest.compose import Container
 from itest.errors import ItestError
-from itest.mask import Masker, mask_config
+from itest.mask import Masker
 from itest.stack import Stack
 
 TAIL = 40  # lines of each service's log in failure.txt
@@ -21,8 +21,8 @@ def keep_config(folder: Path, config: Mapping[str, Any], masker: Masker) -> None
     """compose.yaml: what compose resolved the layers to, secrets masked."""
     import yaml
 
-    text = yaml.safe_dump(mask_config(config), sort_keys=False, allow_unicode=True)
-    atomic.write(folder / "compose.yaml", masker.text(text))
+    text = yaml.safe_dump(masker.config(config), sort_keys=False, allow_unicode=True)
+    atomic.write(folder / "compose.yaml", text)
 
 
 def keep_logs(folder: Path, stack: Stack, masker: Masker) -> dict[str, str]:

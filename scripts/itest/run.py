@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
 from types import FrameType
 
-from itest import capacity, compose, engine, errors, evidence, images, junit, pytesting, runs, summary, verdict
+from itest import capacity, compose, data, engine, errors, evidence, images, junit, pytesting, runs, summary, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import Category, ItestError
@@ -32,6 +33,8 @@ class _Progress:
     """What is known so far; whatever ends the run, this is what its verdict is made of."""
 
     started: float = field(default_factory=time.monotonic)
+    started_at: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    versions: dict[str, str] = field(default_factory=dict)
     suites: list[Suite] = field(default_factory=list)
     results: dict[str, SuiteResult] = field(default_factory=dict)
     masker: Masker = field(default_factory=lambda: Masker(()))
@@ -78,6 +81,7 @@ def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _P
     os.environ["ITEST_LEASE"] = f"{'keep' if settings.keep else 'run'} {one.id}"
     for suite in progress.suites:
         suites.check(suite)
+        data.plan(suite)
     started = time.monotonic()
     needs = [need for suite in progress.suites for need in images.needs_of(suite.config)]
     with console.stage("", "images") as line:
@@ -151,7 +155,16 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
     category = verdict.run_category(results, error.category if error else None)
     seconds = time.monotonic() - progress.started
     junit.merge(results, one.folder / "junit.xml", one.id, seconds=seconds, mask=progress.masker.text)
-    summary.write(one.summary, one.id, results, category=category, seconds=seconds, mask=progress.masker.text)
+    summary.write(
+        one.summary,
+        one.id,
+        results,
+        category,
+        started=progress.started_at,
+        seconds=seconds,
+        versions=progress.versions,
+        masker=progress.masker,
+    )
     console.print(summary.table(results, colour=console.colour))
     for result in results:
         if result.failure:

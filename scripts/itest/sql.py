@@ -7,7 +7,7 @@ statement must be sent alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 from psycopg import Connection, generators
@@ -94,7 +94,8 @@ def run(conn: Connection, file: DataFile) -> None:
     results = _send(conn, file, file.text)
     failed = _failed(results)
     if failed is not None:
-        raise _explain(conn, file, failed, index=len(results) - 1)
+        pieces = _pieces(file.text)
+        raise _explain(conn, file, failed, start=pieces[min(len(results), len(pieces)) - 1].start, base=0)
     if conn.info.transaction_status != TransactionStatus.INTRANS:
         raise file.error("it ended the transaction that it runs in", hint="remove its COMMIT or ROLLBACK")
     conn.execute(RESTORE)
@@ -109,20 +110,18 @@ def run_each(conn: Connection, file: DataFile) -> None:
     for index, piece in enumerate(pieces):
         failed = _failed(_send(conn, file, file.text[piece]))
         if failed is not None:
-            done = ", ".join(str(file.line_at(done.start)) for done in pieces[:index])
-            effect = f"took effect: lines {done}" if done else "took effect: nothing"
-            hint = f"undo those of {file.path} by hand or make them repeatable (IF NOT EXISTS), then run again"
-            raise _explain(conn, file, failed, base=piece.start, note=effect, hint=hint if done else "")
+            error = _explain(conn, file, failed, start=piece.start, base=piece.start)
+            raise _half_done(file, error, pieces[:index])
     if conn.info.transaction_status != TransactionStatus.IDLE:
         raise file.error("it leaves a transaction open", hint="end it with COMMIT")
     conn.execute(RESTORE)
 
 
-def failure(file: DataFile, error: psycopg.Error, problem: str = "", *, line: int = 0, shown: str = "") -> ItestError:
+def failure(file: DataFile, error: psycopg.Error, prefix: str = "", *, line: int = 0, evidence: str = "") -> ItestError:
     """PostgreSQL's refusal of something in a file, with what it said beside its message."""
-    said = problem + (error.diag.message_primary or str(error).strip())
-    evidence = [f"  {shown}"] if shown else []
-    return file.error("\n".join([said, *evidence, *_details(error.diag)]), line=line, hint=_mend(file, line))
+    said = prefix + (error.diag.message_primary or str(error).strip())
+    lines = [said, *([evidence] if evidence else []), *details(error.diag)]
+    return file.error("\n".join(lines), line=line, hint=_mend(file, line))
 
 
 def holders(conn: Connection, *, readers: bool = True) -> str:
@@ -131,12 +130,12 @@ def holders(conn: Connection, *, readers: bool = True) -> str:
     lines = []
     for pid, application, state, seconds, query, tables in conn.execute(HOLDERS, {"readers": readers}).fetchall():
         who = f"pid {pid} ({application or 'unnamed'})"
-        lines.append(f"  {who}, {state} for {seconds or 0:.1f} s, holds {tables}: {_clip(query)}")
+        lines.append(f"  {who}, {state} for {seconds or 0:.1f} s, holds {tables}: {clip(query)}")
     return "\n".join(lines) or "  it is gone by now"
 
 
 def _send(conn: Connection, file: DataFile, text: str) -> list[PGresult]:
-    """One result for each statement, up to the first that failed: cursor.execute would not tell how many came before."""
+    """One result a statement, up to the first that failed: cursor.execute would not tell how many came before it."""
     try:
         conn.pgconn.send_query(text.encode())
         return conn.wait(generators.execute(conn.pgconn))
@@ -150,25 +149,31 @@ def _failed(results: list[PGresult]) -> PGresult | None:
     return last if last.status in (ExecStatus.FATAL_ERROR, *COPYING) else None
 
 
-def _explain(
-    conn: Connection, file: DataFile, failed: PGresult, *, index: int = 0, base: int = 0, note: str = "", hint: str = ""
-) -> ItestError:
-    """Why a statement failed. index: of the statement in the file, where base (an offset) doesn't say where it starts."""
+def _explain(conn: Connection, file: DataFile, failed: PGresult, *, start: int, base: int) -> ItestError:
+    """Why a statement failed. start: its offset in the file; base: the offset that PostgreSQL counts positions from."""
     said = Diagnostic(failed, "utf-8")
-    if said.statement_position:
-        offset, mark = base + int(said.statement_position) - 1, True
-    else:
-        offset, mark = base or _pieces(file.text)[index].start, False
+    position = int(said.statement_position or 0)
+    offset = base + position - 1 if position else start
     line = file.line_at(offset)
-    problem, better = _cause(conn, file, failed, said, line)
-    shown = _excerpt(file.text, offset, line, mark)
-    details = [*shown, *_details(said), *([f"  {note}"] if note else [])]
-    return file.error("\n".join([problem, *details]), line=line, hint=better or hint or _mend(file, line))
+    problem, hint = _cause(conn, file, failed, said, line)
+    lines = [problem, *_excerpt(file.text, offset, line, mark=position > 0), *details(said)]
+    if said.sqlstate == LockNotAvailable.sqlstate:
+        conn.execute("ROLLBACK")  # or nothing can be asked
+        lines += ["  held by:", holders(conn)]
+    return file.error("\n".join(lines), line=line, hint=hint or _mend(file, line))
+
+
+def _half_done(file: DataFile, error: ItestError, done: Sequence[slice]) -> ItestError:
+    """The same error with what took effect before it, which no rollback undoes."""
+    lines = ", ".join(str(file.line_at(piece.start)) for piece in done)
+    message = f"{error.message}\n  took effect before: {f'the statements at lines {lines}' if done else 'nothing'}"
+    hint = f"undo those of {file.path} by hand or make them repeatable (IF NOT EXISTS), then run again"
+    return ItestError(error.category, message, hint=hint if done else error.hint, cause=error.cause)
 
 
 def _cause(conn: Connection, file: DataFile, failed: PGresult, said: Diagnostic, line: int) -> tuple[str, str]:
     """The message and, where PostgreSQL's own would mislead, a better hint."""
-    text = file.text.splitlines()[line - 1].strip() if line <= len(file.text.splitlines()) else ""
+    text = "".join(file.text.split("\n")[line - 1 : line]).strip()
     if failed.status in COPYING:
         conn.close()  # it waits for data that won't come
         return "COPY from or to the client: a file has no data for it", "write INSERT INTO … VALUES …"
@@ -179,7 +184,8 @@ def _cause(conn: Connection, file: DataFile, failed: PGresult, said: Diagnostic,
     return said.message_primary or failed.error_message.decode(errors="replace").strip(), ""
 
 
-def _details(said: Diagnostic) -> Iterator[str]:
+def details(said: Diagnostic) -> Iterator[str]:
+    """What PostgreSQL says beside its message, a line each."""
     fields = {
         "DETAIL": said.message_detail,
         "HINT": said.message_hint,
@@ -211,8 +217,9 @@ def _excerpt(text: str, offset: int, line: int, mark: bool) -> list[str]:
     return shown
 
 
-def _clip(query: str) -> str:
-    words = " ".join(query.split())
+def clip(text: str) -> str:
+    """The text on one line of bounded length."""
+    words = " ".join(text.split())
     return words if len(words) <= SHOWN else words[: SHOWN - 1] + "…"
 
 
@@ -231,4 +238,4 @@ def _pieces(text: str) -> list[slice]:
         # The server may know a newer grammar; the scanner knows none, only where strings and comments end.
         found = pglast.split(text, with_parser=False, only_slices=True)
     plain = OPAQUE.sub(lambda hidden: " " * len(hidden[0]) if hidden[0][0] in "-/" else hidden[0], text)
-    return [slice(re.compile(r"\s*").match(plain, piece.start).end(), piece.stop) for piece in found]
+    return [slice(piece.stop - len(plain[piece].lstrip()), piece.stop) for piece in found]

@@ -108,6 +108,10 @@ class Stack:
         """Look at the containers again."""
         self.containers = self.project.containers()
 
+    def stores(self) -> dict[str, str]:
+        """The connection strings of all services that hold data."""
+        return {name: self.dsn(name) for name, service in self.suite.services.items() if service.stores}
+
     def only(self, kind: str) -> str:
         """The one service of a kind. Raises ItestError (usage) when there is none, or more than one."""
         found = [service.name for service in self.suite.services.values() if service.kind == kind]
@@ -166,14 +170,14 @@ def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> 
     Raises ItestError (service or data); what was started by then stays, for the evidence, until `stack.down()`.
     """
     suite = stack.suite
+    plan = data.plan(suite)
     Thread(target=_warm_imports, daemon=True).start()
     first = suite.stores
     rest = tuple(name for name in suite.services if name not in first)
     if first:
         _up(stack, first, opener, factor)
-    if suite.migrations or suite.fixtures or first:
         with opener("data") as line, stack.timed("data"):
-            line.detail(data.prepare(suite, {name: stack.dsn(name) for name in first if suite.services[name].stores}))
+            line.detail(data.prepare(plan, stack.stores()))
     if rest:
         _up(stack, rest, opener, factor)
 

@@ -8,6 +8,9 @@ so nothing is imported that only venv_build.py needs. It may run from inside the
 interpreter and the library behind that are the base's. Standard library only.
 """
 
+# ruff: noqa: PTH100, PTH118, PTH120
+# pathlib takes as long to import as all the rest does to run.
+
 from __future__ import annotations
 
 import hashlib
@@ -55,11 +58,10 @@ def main() -> None:
 def check_python() -> None:
     """Leave with exit code 3 on an old Python, in words that it still understands: it can't import errors.py."""
     if sys.version_info < OLDEST_PYTHON:
-        print(
+        sys.stderr.write(
             f"itest: error: Python {sys.executable}: version {sys.version.split()[0]} is too old, "
             f"itest needs {'.'.join(map(str, OLDEST_PYTHON))} or newer\n"
-            "hint: install a newer one and call this once with it: python3.13 scripts/itest/venv.py",
-            file=sys.stderr,
+            "hint: install a newer one and call this once with it: python3.13 scripts/itest/venv.py\n"
         )
         sys.exit(3)
 

@@ -30,7 +30,7 @@ def make() -> None:
         if is_current():
             return
         started = time.monotonic()
-        why = "its lock, Python or place changed" if os.path.exists(STAMP) else "first run"
+        why = "its lock, Python or place changed" if Path(STAMP).exists() else "first run"
         _report(f"preparing .venv ({why}, about 15 s) …")
         _build()
         _report(f"prepared .venv in {time.monotonic() - started:.1f} s")
@@ -68,9 +68,9 @@ def _pip_install(wheel: str) -> None:
         tail = "\n".join(done.stdout.strip().splitlines()[-LINES_SHOWN:])
         raise ItestError(
             "engine",
-            f"virtual environment .venv: pip cannot install scripts/requirements.lock (exit code {done.returncode})\n{tail}",
-            hint="this needs a package index once: go online, or set HTTPS_PROXY for a proxy, PIP_INDEX_URL for a private "
-            "index, SSL_CERT_FILE for a CA bundle of your own; then run the same command again",
+            f".venv: pip cannot install scripts/requirements.lock, exit code {done.returncode}\n{tail}",
+            hint="this needs a package index once: go online, or set HTTPS_PROXY for a proxy, PIP_INDEX_URL for a "
+            "private index, SSL_CERT_FILE for a CA bundle of your own; then run the same command again",
             cause="pip",
         )
 
@@ -105,9 +105,12 @@ def _find_pip_wheel() -> str:
     ensurepip = find_spec("ensurepip")
     if not ensurepip or not ensurepip.origin or not find_spec("venv"):
         return ""
-    folders = [Path(ensurepip.origin).parent / "_bundled", Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or os.devnull)]
+    folders = [
+        Path(ensurepip.origin).parent / "_bundled",
+        Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or os.devnull),
+    ]
     return next((str(wheel) for folder in folders for wheel in folder.glob("pip-*.whl")), "")
 
 
 def _report(line: str) -> None:
-    print(f"itest: {line}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"itest: {line}\n")

@@ -154,9 +154,9 @@ def _status(failure: StageFailure) -> Status:
 
 def _signal(pytest_exit: int | None) -> int | None:
     """The signal that ended pytest: negative from subprocess, 128 + n through a shell (POSIX, `Exit Status`)."""
-    if pytest_exit is None or 0 <= pytest_exit <= 128:
-        return None
-    return -pytest_exit if pytest_exit < 0 else pytest_exit - 128
+    if pytest_exit is None or pytest_exit >= 0:
+        return pytest_exit - 128 if pytest_exit and 128 < pytest_exit <= 128 + 64 else None
+    return -pytest_exit
 
 
 def _name(number: int) -> str:

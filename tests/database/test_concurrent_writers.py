@@ -96,9 +96,7 @@ def test_when_the_first_gives_up_the_second_gets_the_address(db, connect, backgr
     assert waiting.result().rowcount == 1
 
 
-def test_of_two_who_wait_for_each_other_one_is_refused_and_the_other_gets_through(
-    connect, background, until_blocked
-):
+def test_of_two_who_wait_for_each_other_one_is_refused_and_the_other_gets_through(connect, background, until_blocked):
     lock = "UPDATE items SET stock = stock - 1 WHERE sku = %s"
     first, second = connect(), connect()
     for connection in (first, second):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg_pool import ConnectionPool
 
 # The server ends what takes longer than any request should.
 OPTIONS = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=10s"
+
+T = TypeVar("T")
 
 
 def open_pool(url: str) -> ConnectionPool[Connection]:
@@ -26,8 +28,16 @@ def open_pool(url: str) -> ConnectionPool[Connection]:
     )
 
 
+def one(cursor: Cursor[T]) -> T:
+    """The row of a statement that always has one, as count(*) or INSERT … RETURNING."""
+    row = cursor.fetchone()
+    assert row is not None
+    return row
+
+
 def _pool(request: Request) -> ConnectionPool[Connection]:
-    return request.app.state.pool
+    pool: ConnectionPool[Connection] = request.app.state.pool
+    return pool
 
 
 Pool = Annotated[ConnectionPool[Connection], Depends(_pool)]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from shop.auth import AdminUser
 from shop.cache import ItemCache
-from shop.database import Pool
+from shop.database import Pool, one
 from shop.pages import Page, Paging, Row, page
 from shop.problems import Problem
 
@@ -50,7 +50,7 @@ def list_items(paging: Paging, pool: Pool) -> Page[Item]:
             "SELECT id, sku, name, price, stock FROM items WHERE id > %s ORDER BY id LIMIT %s",
             [paging.after, paging.limit + 1],
         ).fetchall()
-        (total,) = connection.execute("SELECT count(*) FROM items").fetchone()
+        (total,) = one(connection.execute("SELECT count(*) FROM items"))
     return page("/items", paging, rows, total)
 
 
@@ -76,13 +76,14 @@ def create_item(new: ItemInput, response: Response, admin: AdminUser, pool: Pool
         pool.connection() as connection,
         connection.cursor(row_factory=class_row(Item)) as cursor,
     ):
-        item = cursor.execute(
+        cursor.execute(
             """
             INSERT INTO items (sku, name, price, stock) VALUES (%(sku)s, %(name)s, %(price)s, %(stock)s)
             RETURNING id, sku, name, price, stock
             """,
             new.model_dump(),
-        ).fetchone()
+        )
+        item = one(cursor)
     response.headers["Location"] = f"/items/{item.id}"
     return item
 

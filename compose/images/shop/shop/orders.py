@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from shop.auth import CurrentUser, Identity
 from shop.cache import ItemCache
-from shop.database import Pool
+from shop.database import Pool, one
 from shop.pages import Page, Paging, Row, page
 from shop.problems import Problem
 
@@ -72,7 +72,7 @@ def place_order(
     cache: ItemCache,
     idempotency_key: IdempotencyKey = None,
 ) -> Order:
-    """Place an order, if everything is in stock. With an Idempotency-Key, a repeated request gets the same order (200)."""
+    """Place an order, if everything is in stock. Repeated with its Idempotency-Key, it is the same order (200)."""
     if cache.ordering_is_paused():
         raise Problem(503, "Ordering is paused", {"Retry-After": "60"})
     try:
@@ -99,7 +99,7 @@ def list_orders(paging: Paging, user: CurrentUser, pool: Pool) -> Page[Order]:
         rows = _find_orders(
             connection, f"{where} AND id > %s ORDER BY id LIMIT %s", [*parameters, paging.after, paging.limit + 1]
         )
-        (total,) = connection.execute(f"SELECT count(*) FROM orders WHERE {where}", parameters).fetchone()
+        (total,) = one(connection.execute(f"SELECT count(*) FROM orders WHERE {where}", parameters))
     return page("/orders", paging, rows, total)
 
 
@@ -119,7 +119,7 @@ def _visible_to(user: Identity) -> tuple[str, list[int]]:
 
 
 def _lock_items(connection: Connection, lines: Sequence[LineInput]) -> dict[int, tuple[Decimal, int]]:
-    """Price and stock of the ordered items, locked until the transaction ends, by id: in one order for all, no deadlock."""
+    """Price and stock of the items, by id. Locked until the transaction ends, by everybody in the same order."""
     rows = connection.execute(
         "SELECT id, price, stock FROM items WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
         [[line.item_id for line in lines]],
@@ -139,10 +139,11 @@ def _insert_order(
     if short := [line.item_id for line in lines if line.quantity > items[line.item_id][1]]:
         raise Problem(409, "Some items are out of stock", items=short)
     total = sum(line.quantity * items[line.item_id][0] for line in lines)
-    (order_id,) = connection.execute(
+    inserted = connection.execute(
         "INSERT INTO orders (user_id, total, idempotency_key) VALUES (%s, %s, %s) RETURNING id",
         [user.id, total, idempotency_key],
-    ).fetchone()
+    )
+    (order_id,) = one(inserted)
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO order_lines (order_id, position, item_id, quantity, unit_price) VALUES (%s, %s, %s, %s, %s)",

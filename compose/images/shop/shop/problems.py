@@ -50,18 +50,16 @@ class Problem(Exception):
 
 def install(app: FastAPI) -> None:
     """Make the application answer every error with problem details."""
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(psycopg.DataError, _unstorable)
+    app.exception_handler(Problem)(_problem)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(psycopg.DataError)(_unstorable)
     for unavailable in (PoolTimeout, psycopg.OperationalError, psycopg.errors.UndefinedTable):
-        app.add_exception_handler(unavailable, _unavailable)
-    app.add_exception_handler(Exception, _bug)
+        app.exception_handler(unavailable)(_unavailable)
+    app.exception_handler(Exception)(_bug)
 
 
-def _answer(
-    status: int, detail: str | None, headers: Mapping[str, str] | None = None, **extra: object
-) -> JSONResponse:
+def _answer(status: int, detail: str | None, headers: Mapping[str, str] | None = None, **extra: object) -> JSONResponse:
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     if detail:
         body["detail"] = detail

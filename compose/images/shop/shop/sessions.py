@@ -17,7 +17,7 @@ from psycopg import Connection
 from pydantic import BaseModel, StringConstraints
 
 from shop.auth import CurrentUser, sign_access_token, unauthorized
-from shop.database import Pool
+from shop.database import Pool, one
 from shop.passwords import verify_password
 from shop.settings import Settings
 
@@ -57,9 +57,7 @@ def login(credentials: Credentials, request: Request, pool: Pool) -> Tokens:
     if not verify_password(credentials.password, password_hash):
         raise unauthorized("Address or password is wrong")
     with pool.connection() as connection:
-        (session_id,) = connection.execute(
-            "INSERT INTO sessions (user_id) VALUES (%s) RETURNING id", [user_id]
-        ).fetchone()
+        (session_id,) = one(connection.execute("INSERT INTO sessions (user_id) VALUES (%s) RETURNING id", [user_id]))
         return _issue(connection, request.app.state.settings, session_id)
 
 

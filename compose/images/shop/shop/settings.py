@@ -25,7 +25,9 @@ class Settings:
         if missing:
             raise SystemExit(f"shop: not set: {', '.join(missing)}")
         return cls(
-            *(environment[name] for name in required),
+            database_url=environment["SHOP_DATABASE_URL"],
+            redis_url=environment["SHOP_REDIS_URL"],
+            signing_key=environment["SHOP_SIGNING_KEY"],
             access_token_seconds=int(environment.get("SHOP_ACCESS_TOKEN_SECONDS", cls.access_token_seconds)),
             refresh_token_seconds=int(environment.get("SHOP_REFRESH_TOKEN_SECONDS", cls.refresh_token_seconds)),
             cache_seconds=int(environment.get("SHOP_CACHE_SECONDS", cls.cache_seconds)),

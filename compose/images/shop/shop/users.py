@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from pydantic import BaseModel, StringConstraints
 
 from shop.auth import CurrentUser, User
-from shop.database import Pool
+from shop.database import Pool, one
 from shop.passwords import hash_password
 from shop.problems import Problem
 
@@ -34,10 +34,11 @@ def register(new: NewUser, pool: Pool) -> User:
     password_hash = hash_password(new.password)
     try:
         with pool.connection() as connection, connection.cursor(row_factory=class_row(User)) as cursor:
-            return cursor.execute(
+            cursor.execute(
                 "INSERT INTO users (email, password_hash) VALUES (%s, %s) RETURNING id, email, role",
                 [new.email, password_hash],
-            ).fetchone()
+            )
+            return one(cursor)
     except UniqueViolation:
         raise Problem(409, "There is an account with this address already") from None
 

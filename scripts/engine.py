@@ -1,0 +1,24 @@
+"""make engine: a Docker engine that answers. Says what is there; installs and starts one where that is possible.
+
+ITEST_ENGINE=off only looks. Needs no virtual environment, so that `sudo make engine` leaves none that root owns.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from itest import engine
+from itest.errors import run_verb
+
+
+def main() -> None:
+    found = engine.ensure(lambda line: print(f"itest: {line}", file=sys.stderr, flush=True))
+    buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, text=True, check=False)
+    print(f"engine   {found.server_version}  {found.host}")
+    print(f"compose  {found.compose_version}")
+    print(f"buildx   {buildx.stdout.split()[1] if not buildx.returncode else 'missing: images are built without it'}")
+
+
+if __name__ == "__main__":
+    run_verb(main)

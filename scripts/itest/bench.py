@@ -1,0 +1,136 @@
+"""What itest costs against what somebody would do otherwise: alternating pairs in one run, medians, ratios with spread."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from itest import atomic, compose, engine, images, stack as stacks
+from itest import suite as suites
+from itest.stack import Stack
+from itest.suite import Suite
+
+Clocked = Callable[[], float]  # does the thing once, cleans up after it, returns the seconds that count
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Medians in seconds; ratio: median of ours/theirs pair by pair; low, high: its extremes; n: pairs."""
+
+    ours_s: float
+    theirs_s: float
+    ratio: float
+    low: float
+    high: float
+    n: int
+
+
+def compare(ours: Clocked, theirs: Clocked, pairs: int) -> Ratio:
+    """Time two ways in turn, so that a machine whose speed drifts slows both; one pair is thrown away first."""
+    ours(), theirs()
+    timed = [(ours(), theirs()) for _ in range(pairs)]
+    ratios = [mine / other for mine, other in timed]
+    mine, other = (statistics.median(column) for column in zip(*timed, strict=True))
+    rounded = (round(number, 3) for number in (mine, other, statistics.median(ratios), min(ratios), max(ratios)))
+    return Ratio(*rounded, n=pairs)
+
+
+def run(root: Path, pairs: int, report: Callable[[str], None]) -> dict[str, Ratio]:
+    """Measure everything, print a table line by line, write build/bench.json."""
+    compose.scrub_environment()
+    engine.ensure(report)
+    suite = suites.load(root, "database")
+    images.ensure(images.needs_of(suite.config), report)
+    benchmarks: dict[str, tuple[Clocked, Clocked]] = {
+        "start / compose up --wait": (lambda: _ours(suite), lambda: _compose_wait(suite)),
+        "start / testcontainers": (lambda: _ours(suite), lambda: _testcontainers(suite)),
+        "make up / compose up --wait": (lambda: _make_up(suite), lambda: _compose_wait(suite)),
+        "make itest / by hand": (lambda: _make_itest(suite), lambda: _by_hand(suite)),
+    }
+    report(f"{'':30} {'ours':>8} {'theirs':>8} {'ratio':>6}   spread   ({pairs} pairs, suite {suite.name})")
+    found: dict[str, Ratio] = {}
+    for name, (ours, theirs) in benchmarks.items():
+        one = found[name] = compare(ours, theirs, pairs)
+        report(f"{name:30} {one.ours_s:6.2f} s {one.theirs_s:6.2f} s {one.ratio:6.2f}   {one.low:.2f}-{one.high:.2f}")
+    results = {name: asdict(one) for name, one in found.items()}
+    atomic.write(root / "build" / "bench.json", json.dumps(results, indent=2) + "\n")
+    return found
+
+
+def _ours(suite: Suite) -> float:
+    """From nothing to ready, migrated and seeded, inside this process."""
+    stack = Stack(suite, suite.project(f"itest-bench-{secrets.token_hex(4)}"))
+    started = time.monotonic()
+    try:
+        stacks.start(stack)
+        return time.monotonic() - started
+    finally:
+        stack.down()
+
+
+def _compose_wait(suite: Suite) -> float:
+    """`docker compose up -d --wait` alone: healthy, neither migrated nor seeded."""
+    project = suite.project(f"itest-bench-{secrets.token_hex(4)}")
+    started = time.monotonic()
+    try:
+        _call(project.command("up", "-d", "--wait"))
+        return time.monotonic() - started
+    finally:
+        project.down()
+
+
+def _testcontainers(suite: Suite) -> float:
+    """The same image with the same flags and tmpfs, ready as testcontainers understands it; not migrated or seeded."""
+    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # its reaper's image is not needed, and starting it would cost
+    from testcontainers.postgres import PostgresContainer
+
+    service = suite.config["services"]["postgres"]
+    container = PostgresContainer(service["image"], driver=None).with_command(service["command"])
+    container.with_kwargs(tmpfs={"/var/lib/postgresql/data": "uid=999,gid=999,mode=0700"})
+    started = time.monotonic()
+    try:
+        container.start()
+        return time.monotonic() - started
+    finally:
+        container.stop()
+
+
+def _make_up(suite: Suite) -> float:
+    started = time.monotonic()
+    try:
+        _call(["make", "-C", str(suite.root), "up", f"SUITE={suite.name}"])
+        return time.monotonic() - started
+    finally:
+        suite.project(f"itest-{suite.name}").down()
+
+
+def _make_itest(suite: Suite) -> float:
+    started = time.monotonic()
+    _call(["make", "-C", str(suite.root), "itest", f"SUITE={suite.name}"])
+    return time.monotonic() - started
+
+
+def _by_hand(suite: Suite) -> float:
+    """What a shell script would do with the same files: compose up, the same pytest, compose down."""
+    started = time.monotonic()
+    project = suite.project(f"itest-{suite.name}")
+    try:
+        _call(project.command("up", "-d", "--wait"))
+        _call([sys.executable, "-m", "pytest", "-q", str(suite.root / suite.tests)], cwd=suite.root)
+    finally:
+        _call(project.command("down", "-v", "-t", "1"))
+    return time.monotonic() - started
+
+
+def _call(command: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
