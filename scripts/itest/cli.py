@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def parse(doc: str | None, *names: str, arguments: Sequence[str] | None = None) -> Settings:
     """The settings of the environment, overridden by the flags of a verb: one flag for each of the named settings."""
+    os.chdir(ROOT)  # compose resolves COMPOSE_FILE against the working folder
     given = settings.read()
     flags = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for setting in fields(Settings):

@@ -71,30 +71,30 @@ class Project:
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as `docker compose config` prints it."""
-        with _explained("usage", "config", f"the compose files of {self.name}"):
+        with self._run("usage", "config", f"the compose files of {self.name}"):
             config: dict[str, Any] = self._client.compose.config(return_json=True)
             return config
 
     def up(self, services: Sequence[str], *, dependencies: bool = True) -> None:
         """Create and start services; returns as soon as they run, ready or not."""
-        with _explained("service", "start", f"stack {self.name}"):
+        with self._run("service", "start", f"stack {self.name}"):
             self._client.compose.up(
                 list(services), detach=True, quiet=True, no_build=True, pull="never", dependencies=dependencies
             )
 
     def down(self, *, timeout: int = 1) -> None:
         """Stop and remove containers, networks and volumes of the project. timeout: grace in seconds."""
-        with _explained("engine", "down", f"stack {self.name}"):
+        with self._run("engine", "down", f"stack {self.name}"):
             self._client.compose.down(volumes=True, remove_orphans=True, timeout=timeout, quiet=True)
 
     def act(self, verb: str, service: str) -> None:
         """kill, pause, unpause, stop or start one service."""
-        with _explained("service", verb, f"service {service} of {self.name}"):
+        with self._run("service", verb, f"service {service} of {self.name}"):
             getattr(self._client.compose, verb)(service)
 
     def logs(self, service: str, *, tail: int | None = None) -> str:
         """What a service printed so far, with timestamps."""
-        with _explained("engine", "logs", f"service {service} of {self.name}"):
+        with self._run("engine", "logs", f"service {service} of {self.name}"):
             return str(
                 self._client.compose.logs(
                     service, tail=None if tail is None else str(tail), no_log_prefix=True, timestamps=True
@@ -103,7 +103,8 @@ class Project:
 
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command inside a service and return what it printed. Raises DockerException when it fails."""
-        return str(self._client.compose.execute(service, list(command), tty=False))
+        with _inside(self.root):
+            return str(self._client.compose.execute(service, list(command), tty=False))
 
     def command(self, *arguments: str) -> list[str]:
         """The docker compose command line for this project, for a process that takes over the terminal."""
@@ -120,8 +121,18 @@ class Project:
         return DockerClient(
             compose_project_name=self.name,
             compose_env_files=list(self.env_files),
-            compose_project_directory=str(self.root / "compose"),
         )
+
+    @contextmanager
+    def _run(self, category: Category, cause: str, what: str) -> Iterator[None]:
+        """Where compose runs: in the root of the repository. A failed command becomes an error with docker's words."""
+        from python_on_whales.exceptions import DockerException
+
+        try:
+            with _inside(self.root):
+                yield
+        except DockerException as error:
+            raise _explanation(error, category, cause, what) from error
 
 
 def containers(labels: Mapping[str, str]) -> list[Container]:
@@ -184,14 +195,17 @@ def _container(raw: dict[str, Any]) -> Container:
 
 
 @contextmanager
-def _explained(category: Category, cause: str, what: str) -> Iterator[None]:
-    """Turn a failed docker command into an error with docker's own words."""
-    from python_on_whales.exceptions import DockerException
-
+def _inside(folder: Path) -> Iterator[None]:
+    """Compose resolves COMPOSE_FILE against the working folder, which for an IDE's pytest may be any."""
+    before = Path.cwd()
+    if before == folder:
+        yield  # always so in the verbs, whose suites run in threads
+        return
+    os.chdir(folder)
     try:
         yield
-    except DockerException as error:
-        raise _explanation(error, category, cause, what) from error
+    finally:
+        os.chdir(before)
 
 
 def _explanation(error: DockerException, category: Category, cause: str, what: str) -> ItestError:

@@ -99,7 +99,9 @@ def apt_sources(root: Path = Path("/")) -> Iterator[Source]:
 def _one_line(lines: Iterable[str]) -> Iterator[Source]:
     """`deb [option=value …] uri suite component…`"""
     for line in lines:
-        match = re.match(r"\s*deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)(?P<components>[^#]*)", line)
+        match = re.match(
+            r"\s*deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)(?P<components>[^#]*)", line
+        )
         if match:
             words = (word.partition("=") for word in (match["options"] or "").split())
             options = {key.lower(): value for key, _, value in words}
@@ -154,7 +156,7 @@ def _archive(sources: Iterable[Source], suites: list[str], name: str) -> Source 
 
 
 def _http_uri(source: Source | None, root: Path) -> str:
-    """The first URI of a source that a container can reach too; a `mirror+file:` list (apt-transport-mirror) is read."""
+    """The first URI of a source that a container can reach too; a `mirror+file:` list (apt-transport-mirror) counts."""
     for uri in source.uris if source else ():
         if uri.startswith(("http://", "https://")):
             return uri

@@ -1,5 +1,8 @@
-"""The docker command line where python-on-whales doesn't serve: a long command whose lines are watched while it runs, and
-which ends when the caller is interrupted; and queries on the hot path, where importing it would cost more than they do."""
+"""The docker command line where python-on-whales doesn't serve.
+
+That is a long command whose lines are watched while it runs, and which ends when the caller is interrupted; and queries
+on the hot path, where the import (0.2 s) would cost twenty times as much as they do.
+"""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _endpoint(docker: str, context: str) -> str:
 
 
 def _is_podman(docker: Path, client: Mapping[str, Any], server: Mapping[str, Any]) -> bool:
-    """Podman's `docker` links to it or is a script that calls it; its service has its name, its JSON a field of its own."""
+    """Podman's `docker` links to it or is a script that calls it; its service has its name, its JSON its spelling."""
     program = docker.resolve()
     with program.open("rb") as file:
         start = file.read(4096)

@@ -1,5 +1,7 @@
-"""One `docker buildx build`: with the host's proxies, package index and CA bundle, progress while it runs, and the failing
-step with its last lines when it fails. What is private to the host reaches the build as secrets, never as a layer."""
+"""One `docker buildx build`, with progress while it runs, and the failing step with its last lines when it fails.
+
+The host's proxies, package index and CA bundle reach it, what is private of them as secrets: never as a layer.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ from itest.errors import ItestError
 
 REPORT_EVERY = 2.0  # seconds: a build never seems to hang
 LINES_SHOWN = 20
+TITLE_LENGTH = 60  # characters of an instruction in a progress line
 # Arguments that every Dockerfile takes without declaring them, and which are not recorded in the image
 # (https://docs.docker.com/reference/dockerfile/#predefined-args).
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -56,7 +59,7 @@ class _Progress:
         now = time.monotonic()
         if words and (at_once or now - self.reported > REPORT_EVERY):
             self.reported = now
-            self.report(words[:100])
+            self.report(words[:120])
 
     def failure(self) -> tuple[str, list[str]]:
         """The step that failed, and the last lines that it, or the builder, printed."""
@@ -74,7 +77,8 @@ def _step(title: str) -> str:
     if not match:
         return ""
     what = re.sub(r"--mount=\S+", "", match["what"])
-    return f"step {match['step']} {' '.join(what.split())}"
+    words = " ".join(what.split())
+    return f"step {match['step']} {words if len(words) < TITLE_LENGTH else words[: TITLE_LENGTH - 1] + '…'}"
 
 
 def build(
@@ -146,7 +150,7 @@ def proxies() -> dict[str, str]:
 
 
 def _secrets() -> tuple[list[str], dict[str, str]]:
-    """Flags, and variables that they read: `ca`, the host's CA bundle; `pip`, lines `PIP_…=…` that a shell can source."""
+    """Flags, and variables that they read. `ca` is the host's CA bundle, `pip` lines `PIP_…=…` that a shell can source."""
     flags: list[str] = []
     bundle = ca_bundle()
     if bundle:
@@ -163,7 +167,7 @@ def ca_bundle() -> str:
     named = ("ITEST_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
     system = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
     candidates = [*(os.environ.get(name, "") for name in named), ssl.get_default_verify_paths().cafile or "", *system]
-    return next((path for path in candidates if path and os.path.isfile(path) and os.path.getsize(path)), "")
+    return next((path for path in candidates if path and Path(path).is_file() and Path(path).stat().st_size), "")
 
 
 def pip_settings() -> dict[str, str]:
@@ -179,10 +183,10 @@ def pip_settings() -> dict[str, str]:
 
 def _pip_configuration() -> Iterator[tuple[str, str]]:
     """pip's configuration files, weakest first (https://pip.pypa.io/en/stable/topics/configuration/)."""
-    config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    config_home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     files = ["/etc/pip.conf", "~/.pip/pip.conf", f"{config_home}/pip/pip.conf", os.environ.get("PIP_CONFIG_FILE", "")]
     parser = configparser.RawConfigParser(strict=False)
-    parser.read([os.path.expanduser(path) for path in files if path], encoding="utf-8")
+    parser.read([Path(path).expanduser() for path in files if path], encoding="utf-8")
     for section in ("global", "install"):
         for name, value in parser.items(section) if parser.has_section(section) else ():
             variable = name.upper().replace("-", "_")

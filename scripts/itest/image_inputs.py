@@ -24,7 +24,7 @@ def digest_of_files(paths: Iterable[Path], folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(paths):
         kind = "link" if path.is_symlink() else "run" if os.access(path, os.X_OK) else "file"
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         total.update(f"{path.relative_to(folder)}\0{kind}\0{len(content)}\0".encode())
         total.update(content)
     return total.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Which images a stack needs, and how compose would build those that it builds: read from the resolved configuration."""
+"""Which images a stack needs, and how those that are built are built: read from the resolved configuration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BuildSpec:
 
     @cached_property
     def hash(self) -> str:
-        """Changes when a file of the context, the Dockerfile or a setting changes; not with the images it starts FROM."""
+        """Changes when a file of the context, the Dockerfile or a setting does; not with the images that it starts FROM."""
         folder, dockerfile = Path(self.context), self.dockerfile_path
         files = {*image_inputs.context_files(folder, dockerfile), dockerfile} if folder.is_dir() else set()
         root = Path(os.path.commonpath([folder, *files])) if files else folder
@@ -115,7 +115,9 @@ def _single(flag: str) -> Callable[[Any], list[str]]:
 
 
 def _hosts(value: Any) -> list[str]:
-    entries = value.items() if isinstance(value, dict) else (entry.replace("=", ":", 1).split(":", 1) for entry in value)
+    entries = (
+        value.items() if isinstance(value, dict) else (entry.replace("=", ":", 1).split(":", 1) for entry in value)
+    )
     return [
         f"--add-host={host}:{address}"
         for host, addresses in entries

@@ -167,7 +167,9 @@ def explain(need: ImageNeed, failure: PullError, standins: StandIns) -> ItestErr
         "certificate": "add the registry's CA to those that the engine trusts (/etc/docker/certs.d/<registry>/ca.crt)",
         "disk": "docker system df; docker system prune",
     }
-    network = f"give the engine a way to the registry (its own proxy setting counts), or name an image by {other}{instead}"
+    network = (
+        f"give the engine a way to the registry (its own proxy setting counts), or name an image by {other}{instead}"
+    )
     if failure.reason == "disk":
         return ItestError("engine", f"image {need.ref}: {failure.brief}", hint=hints["disk"], cause="disk")
     message = f"image {need.ref}: {failure.brief}: {failure.words}"

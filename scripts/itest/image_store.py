@@ -44,7 +44,9 @@ def find(references: Iterable[str]) -> dict[str, LocalImage]:
     if len(present) == len(found):
         return dict(zip(present, found, strict=True))
     if not done.stderr or "No such image" not in done.stderr:
-        raise ItestError("engine", f"docker image inspect: {done.stderr.strip()}", hint="make engine", cause="unreachable")
+        raise ItestError(
+            "engine", f"docker image inspect: {done.stderr.strip()}", hint="make engine", cause="unreachable"
+        )
     # An engine that words it differently: ask for each alone.
     return {one: image for one in wanted for image in find([one]).values()} if len(wanted) > 1 else {}
 
@@ -69,6 +71,8 @@ def prune(keep: Iterable[str]) -> None:
     # Both are RFC 3339. In which time zone the engine writes doesn't matter for a week.
     oldest = (datetime.now(timezone.utc) - UNUSED_AFTER).isoformat()
     old = [image for image in inspected if image["Metadata"]["LastTagTime"] < oldest]
-    ours = {image["Config"]["Labels"][STANDIN] for image in old if image["Config"]["Labels"][STANDIN] in image["RepoTags"]}
+    ours = {
+        image["Config"]["Labels"][STANDIN] for image in old if image["Config"]["Labels"][STANDIN] in image["RepoTags"]
+    }
     if ours - set(keep):
         query("image", "rm", *sorted(ours - set(keep)))

@@ -1,5 +1,7 @@
-"""The work behind `images.ensure`: each image is brought in once, after the images that it starts FROM, by one thread of
-one process; whoever else wants the same image waits for that one."""
+"""The work behind `images.ensure`: each image is brought in once, after the images that it starts FROM.
+
+One thread of one process does it; whoever else wants the same image waits for that one.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,7 @@ class Work:
         return ImageReport(need.ref, how, detail, seconds, local.id, standin, contains)
 
     def run(self) -> None:
-        """Bring in what is missing. Raises ItestError when all are through: the first one's, naming every one missing."""
+        """Bring in what is missing. Raises ItestError when all are through: the first one's, naming every image."""
         # A job may wait for the jobs of its bases, so there has to be a thread for each of them.
         with ThreadPoolExecutor(max_workers=4 * len(self.references), thread_name_prefix="image") as pool:
             try:
@@ -155,7 +157,9 @@ class Work:
                     raise explain(need, failure, self._standins) from failure
                 self._say(need.ref, f"{failure.brief}: building a stand-in")
         if standin is None:
-            raise explain(need, PullError("unreachable", "ITEST_IMAGES=build forbids to ask a registry"), self._standins)
+            raise explain(
+                need, PullError("unreachable", "ITEST_IMAGES=build forbids to ask a registry"), self._standins
+            )
         self._start(pool, ImageNeed(standin.base)).result()
         self._build_standin(standin)
         return "built"
@@ -181,7 +185,9 @@ class Work:
         labels = {HASH: spec.hash, BASES: ",".join(self._local[base.ref].id for base in spec.bases)}
         arguments = [f"--build-arg={name}={value}" for name, value in spec.args.items()]
         arguments += [f"--file={spec.dockerfile_path}", *spec.flags]
-        image_build.build(need.ref, spec.context, arguments, self._saying(need.ref, "building"), self._stop, labels=labels)
+        image_build.build(
+            need.ref, spec.context, arguments, self._saying(need.ref, "building"), self._stop, labels=labels
+        )
         return "built"
 
     def _look(self, reference: str) -> None:

@@ -56,7 +56,10 @@ def table(reports: Sequence[ImageReport]) -> str:
         how = f"stand-in, {one.how}" if one.standin else one.how
         rows.append((one.ref, how, one.contains or one.image_id.removeprefix("sha256:")[:12], f"{one.seconds:.1f}"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3].rjust(7)]) for row in rows)
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3].rjust(7)])
+        for row in rows
+    )
 
 
 def _mode() -> Mode:

@@ -60,8 +60,9 @@ class Lane:
         with self.open_stage(suite.name, "pytest") as line, stack.timed("pytest"):
             code = pytesting.run(stack, one, self.cancelled)
             line.detail(_last_line(one.log))
-        if one.log.exists():
-            self.masker.mask_file(one.log)
+        for written in (one.log, junit):
+            if written.exists():
+                self.masker.mask_file(written)
         return code
 
     def _keep_evidence(
@@ -77,7 +78,7 @@ class Lane:
             if error is None:
                 return None
             path = evidence.keep_failure(folder, suite.name, error, stack, logs, self.masker)
-            return StageFailure.from_error(error, stage=_stage(stack), evidence=path)
+            return StageFailure.from_error(error, stage=_stage(stack), evidence=path.relative_to(suite.root))
 
     def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:
         if self.keep and stack.containers and not self.cancelled.is_set():

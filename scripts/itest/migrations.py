@@ -17,7 +17,7 @@ from itest.datafile import DataFile
 from itest.schema import nearest
 
 FILE_NAME = re.compile(r"(?:V(?P<v>[0-9]+)__|(?P<n>[0-9]+)_)(?P<name>.+?)(?:\.(?P<way>up|down))?\.sql")
-DIRECTIVE = re.compile(r"[ \t]*--[ \t]*itest:[ \t]*(?P<word>.*?)[ \t]*")
+DIRECTIVE = re.compile(r"[ \t]*--[ \t]*itest:[ \t]*(?P<word>.*?)[ \t\r]*")
 NO_TRANSACTION = "no-transaction"
 NEWEST_VERSION = 2**63 - 1  # what the record's bigint holds
 
@@ -39,7 +39,7 @@ class Migration:
     @property
     def transactional(self) -> bool:
         """False where `-- itest: no-transaction` stands among the leading comments."""
-        lines = self.file.text.splitlines()[: _leading_lines(self.file.text)]
+        lines = self.file.text.split("\n")[: _leading_lines(self.file.text)]
         return not any(DIRECTIVE.fullmatch(line) for line in lines)
 
 
@@ -97,7 +97,7 @@ def _read(path: Path, root: Path) -> tuple[Migration, str]:
 def _check_content(migration: Migration) -> None:
     file = migration.file
     leading = _leading_lines(file.text)
-    for number, line in enumerate(file.text.splitlines(), start=1):
+    for number, line in enumerate(file.text.split("\n"), start=1):
         said = DIRECTIVE.fullmatch(line)
         if said and said["word"] != NO_TRANSACTION:
             raise file.error(
@@ -115,7 +115,7 @@ def _check_content(migration: Migration) -> None:
 def _leading_lines(text: str) -> int:
     """How many lines of comment and blanks a file begins with."""
     count = 0
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.strip() and not line.lstrip().startswith("--"):
             break
         count += 1

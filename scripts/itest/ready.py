@@ -106,10 +106,8 @@ def _until_ready(one: _Wait) -> Readiness:
                     except (NotReady, Refused) as error:
                         one.last_error = str(error)
                         raise
-        except NotReady as error:
-            raise _timed_out(one) from error
-        except Refused as error:
-            raise _refused(one) from error
+        except (NotReady, Refused) as error:
+            raise _given_up(one, error) from error
     return Readiness(time.monotonic() - one.started, one.attempts)
 
 
@@ -119,12 +117,8 @@ def _refuse_dead(waits: Mapping[str, _Wait]) -> None:
     for name, one in waits.items():
         if name not in seen:
             raise ItestError("service", f"service {name}: its container was removed while it started", cause="removed")
-        problem = verdict(seen[name])
-        if problem:
-            cause, words, hint = problem
-            raise ItestError(
-                "service", f"service {name}: {words}", cause=cause, hint=hint, evidence=_evidence(one, seen[name])
-            )
+        if problem := verdict(seen[name]):
+            raise _failure(one, seen[name], *problem)
 
 
 def verdict(container: Container) -> tuple[str, str, str] | None:
@@ -147,26 +141,25 @@ def _meaning(code: int) -> str:
     return f"code {code} ({EXIT_MEANINGS[code]})" if code in EXIT_MEANINGS else f"code {code}"
 
 
-def _timed_out(one: _Wait) -> ItestError:
-    name = one.target.service.name
-    seen = next(iter(inspect([one.target.container.id])), one.target.container)
-    words = f"not ready after {one.timeout:g} s and {one.attempts} tries: {one.last_error}"
-    hint = f"if it is only slow, raise `timeout` in the x-itest of {name}, or ITEST_TIMEOUT_FACTOR for all"
-    return ItestError("service", f"service {name}: {words}", cause="timeout", hint=hint, evidence=_evidence(one, seen))
-
-
-def _refused(one: _Wait) -> ItestError:
+def _given_up(one: _Wait, error: Exception) -> ItestError:
+    """Why probing ended without success; a container that died is the reason, whatever the probe said of it."""
     name, kind = one.target.service.name, one.target.service.kind
-    if "is not published" in one.last_error:
-        return ItestError("service", f"service {name}: {one.last_error}", cause="unpublished")
+    seen = next(iter(inspect([one.target.container.id])), one.target.container)
+    if problem := verdict(seen):
+        return _failure(one, seen, *problem)
+    if isinstance(error, NotReady):
+        words = f"not ready after {one.timeout:g} s and {one.attempts} tries: {error}"
+        hint = f"if it is only slow, raise `timeout` in the x-itest of {name}, or ITEST_TIMEOUT_FACTOR for all"
+        return _failure(one, seen, "timeout", words, hint)
+    if "is not published" in str(error):
+        return _failure(one, seen, "unpublished", str(error), "publish it on loopback, as compose/layers/ does")
     hint = f"the {kind} in this container was set up with another password: an old volume, or an init script?"
-    return ItestError(
-        "service",
-        f"service {name}: wrong credentials: {one.last_error}",
-        cause="credentials",
-        hint=hint,
-        evidence=_evidence(one, one.target.container),
-    )
+    return _failure(one, seen, "credentials", f"wrong credentials: {error}", hint)
+
+
+def _failure(one: _Wait, container: Container, cause: str, words: str, hint: str) -> ItestError:
+    message = f"service {one.target.service.name}: {words}"
+    return ItestError("service", message, cause=cause, hint=hint, evidence=_evidence(one, container))
 
 
 def _evidence(one: _Wait, container: Container) -> str:

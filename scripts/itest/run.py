@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import platform
 import secrets
 import signal
 import time
@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -22,7 +23,7 @@ from itest.console import Console
 from itest.errors import Category, ItestError
 from itest.lane import Lane
 from itest.mask import Masker
-from itest.results import SuiteResult
+from itest.results import StageFailure, SuiteResult
 from itest.runs import Run
 from itest.settings import Settings
 from itest.suite import Suite
@@ -76,7 +77,13 @@ def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _P
         raise ItestError("usage", "a debugger needs one suite", hint="make itest SUITE=… ARGS=--pdb", cause="arguments")
     names = ", ".join(suite.name for suite in progress.suites)
     console.note(f"itest {one.id}: {names}")
-    engine.ensure(console.note)
+    found = engine.ensure(console.note)
+    progress.versions = {
+        "engine": found.server_version,
+        "compose": found.compose_version,
+        "python": platform.python_version(),
+        "pytest": metadata.version("pytest"),
+    }
     progress.masker = _make_secrets(progress.suites)
     os.environ["ITEST_LEASE"] = f"{'keep' if settings.keep else 'run'} {one.id}"
     for suite in progress.suites:
@@ -154,7 +161,9 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
     ]
     category = verdict.run_category(results, error.category if error else None)
     seconds = time.monotonic() - progress.started
-    junit.merge(results, one.folder / "junit.xml", one.id, seconds=seconds, mask=progress.masker.text)
+    # What failed before any suite began has a test suite of its own, or a reader of JUnit alone would see no red.
+    before = [verdict.stopped("itest", StageFailure.from_error(error, stage="set-up"), timings={}, services={})] if error else []
+    junit.merge([*before, *results], one.folder / "junit.xml", one.id, seconds=seconds, mask=progress.masker.text)
     summary.write(
         one.summary,
         one.id,
@@ -165,13 +174,11 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
         versions=progress.versions,
         masker=progress.masker,
     )
-    console.print(summary.table(results, colour=console.colour))
-    for result in results:
-        if result.failure:
-            console.print(result.failure.headline)
+    if results:
+        console.print(progress.masker.text(summary.table(results, colour=console.colour)))
     if error:
-        console.print(str(error))
-    console.print(f"evidence: {os.path.relpath(one.folder, root)}")
+        console.print(progress.masker.text(str(error)))
+    console.print(f"evidence: {one.folder.relative_to(root)}")
     return errors.exit_code(category)
 
 

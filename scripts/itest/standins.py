@@ -1,5 +1,7 @@
-"""Stand-ins: images built from Debian's packages for machines that no registry answers. compose/images/standins.yaml says
-which there are; this knows their inputs and makes the base that they start from."""
+"""Stand-ins: images built from Debian's packages for machines that no registry answers.
+
+compose/images/standins.yaml says which there are; this knows their inputs and makes the base that they start from.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +52,12 @@ class StandIn:
 
     @property
     def hash(self) -> str:
-        """Changes when something that the image is built from changes. Not with the machine's mirror: it is no content."""
+        """Changes with whatever the image is built from, but not with the machine's mirror: that is no content."""
         folders = [BASE_FOLDER, self.folder] if self.base else [BASE_FOLDER]
         files = [
-            image_inputs.digest_of_files(image_inputs.context_files(self.root / one, self.root / one / "Dockerfile"), self.root)
+            image_inputs.digest_of_files(
+                image_inputs.context_files(self.root / one, self.root / one / "Dockerfile"), self.root
+            )
             for one in folders
         ]
         return image_inputs.digest(BASE_RECIPE, self.release, self.version, *files)
@@ -99,7 +103,7 @@ class StandIns:
 
 
 def make_base(standin: StandIn, labels: Mapping[str, str], report: Callable[[str], None], stop: Event) -> None:
-    """Import a minimal root filesystem of a Debian release as an image, with the machine's mirror as its package source.
+    """Import a minimal root filesystem of a Debian release as an image, its packages coming from the machine's mirror.
 
     Raises ItestError (image, cause "build").
     """
@@ -111,7 +115,7 @@ def make_base(standin: StandIn, labels: Mapping[str, str], report: Callable[[str
 
         def on_line(line: str) -> None:
             said.append(line)
-            if line.startswith("I: "):
+            if line.startswith("I: ") and line.endswith("..."):
                 report(f"Debian {standin.release}: {line[3:]}")
 
         if watch(_bootstrap(standin, mirror, archive), on_line, stop, environment=apt_proxies()):
@@ -130,7 +134,8 @@ def _bootstrap(standin: StandIn, mirror: Distro, archive: Path) -> list[str]:
         # Debian's own keys are in every Debian; those of a private mirror are not.
         copies[Path(mirror.keyring)] = "/etc/apt/trusted.gpg.d"
     return [
-        *("mmdebstrap", "--variant=minbase"),
+        # Nobody needs a half-made image after a power cut, so dpkg doesn't wait for the disk, in later builds neither.
+        *("mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io"),
         *([f"--keyring={mirror.keyring}"] if mirror.keyring else []),
         *(f"--aptopt={option}" for option in _apt_options(*APT_OPTIONS)),
         *(f"--customize-hook=copy-in {shlex.quote(str(path))} {folder}" for path, folder in copies.items()),
@@ -163,7 +168,7 @@ def _debian_mirror(host: Distro) -> Distro:
         raise ItestError(
             "image",
             f"image {BASE}: this machine ({host.id or sys.platform}) knows no Debian mirror to build from",
-            hint="ITEST_DEBIAN_MIRROR=http://… names one (packages mmdebstrap and debian-archive-keyring are needed too)",
+            hint="ITEST_DEBIAN_MIRROR=http://… names one (mmdebstrap and debian-archive-keyring are needed too)",
             cause="build",
         )
     keys = (f"/usr/share/keyrings/debian-archive-keyring.{suffix}" for suffix in ("pgp", "gpg"))

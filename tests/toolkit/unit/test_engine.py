@@ -20,8 +20,8 @@ READY = Facts(
 )
 NOT_RUNNING = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 NOT_RUNNING_29 = (
-    "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if the daemon "
-    "is running: dial unix /var/run/docker.sock: connect: no such file or directory"
+    "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if the "
+    "daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory"
 )
 NO_PERMISSION = (
     "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: "
@@ -77,7 +77,10 @@ def test_without_docker_the_hint_is_the_systems_own_command(system, hint):
 def test_where_only_the_client_is_installed_that_is_said():
     error = diagnose(unanswered(NOT_RUNNING, dockerd=""))
     assert error is not None
-    assert (error.cause, error.message) == ("missing", "docker engine: not installed, only its client /usr/bin/docker is")
+    assert (error.cause, error.message) == (
+        "missing",
+        "docker engine: not installed, only its client /usr/bin/docker is",
+    )
 
 
 @pytest.mark.parametrize("complaint", [NOT_RUNNING, NOT_RUNNING_29])

@@ -34,7 +34,13 @@ def file(text: str) -> DataFile:
 
 
 def test_files_go_by_name_and_folders_in_the_given_order(tmp_path: Path) -> None:
-    put(tmp_path, b__10_dot_sql="SELECT 1", a__20_dot_json='{"t": []}', a__10_dot_redis_dot_json='{"k": "v"}', a__README_dot_md="")
+    put(
+        tmp_path,
+        b__10_dot_sql="SELECT 1",
+        a__20_dot_json='{"t": []}',
+        a__10_dot_redis_dot_json='{"k": "v"}',
+        a__README_dot_md="",
+    )
     found = discover(tmp_path, "b", "a")
     assert [(each.file.path.as_posix(), each.service) for each in found] == [
         ("b/10.sql", "postgres"),
@@ -50,7 +56,11 @@ def test_files_go_by_name_and_folders_in_the_given_order(tmp_path: Path) -> None
         ("a.shop.json", KINDS, "service shop is of kind http, which takes no .json file"),
         ("a.redis.sql", KINDS, "service redis is of kind redis, which takes no .sql file"),
         ("a.sql", {"redis": "redis"}, "it names no service, and this suite has 0 of kind postgres"),
-        ("a.sql", {"one": "postgres", "two": "postgres"}, r"has 2 of kind postgres\nhint: rename it to a\.<service>\.sql"),
+        (
+            "a.sql",
+            {"one": "postgres", "two": "postgres"},
+            r"has 2 of kind postgres\nhint: rename it to a\.<service>\.sql",
+        ),
     ],
 )
 def test_a_file_that_belongs_to_no_store_is_refused(
@@ -91,8 +101,14 @@ VALUES = st.recursive(
 ROWS = st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), max_size=4)
 
 
-@given(whole=st.dictionaries(st.text(max_size=5), ROWS, max_size=4), indent=st.sampled_from([None, 0, 3]), ascii_=st.booleans())
-def test_rows_keep_their_text_their_keys_and_their_lines(whole: dict[str, Any], indent: int | None, ascii_: bool) -> None:
+@given(
+    whole=st.dictionaries(st.text(max_size=5), ROWS, max_size=4),
+    indent=st.sampled_from([None, 0, 3]),
+    ascii_=st.booleans(),
+)
+def test_rows_keep_their_text_their_keys_and_their_lines(
+    whole: dict[str, Any], indent: int | None, ascii_: bool
+) -> None:
     text = json.dumps(whole, indent=indent, ensure_ascii=ascii_)
     tables = fixtures_json.tables(file(text))
     assert {table.name: json.loads(table.text) for table in tables} == whole

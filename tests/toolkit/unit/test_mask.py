@@ -7,6 +7,7 @@ import html
 import json
 import string
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -53,6 +54,12 @@ def test_a_basic_authorization_header_is_masked_for_users_of_any_length(user: st
     assert STARS in shown
     assert len(shown) < len(header) - 16
     assert Masker(["another-Secret-0"]).text(header) == header
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_both_alphabets_of_base64_are_masked(encode: Callable[[bytes], bytes]) -> None:
+    secret = "~~~???>>>0aB"  # its base64 has the characters in which the alphabets differ
+    assert Masker([secret]).text(encode(secret.encode()).decode()) == STARS
 
 
 @given(st.text(), SECRETS, st.text())

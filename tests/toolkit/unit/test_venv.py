@@ -1,13 +1,15 @@
-"""How `.venv` is made, kept and made anew. Each test has a checkout of its own, whose lock is empty: no index is needed."""
+"""How `.venv` is made, kept and made anew. Each test has a checkout of its own; its lock needs no index."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,13 +18,16 @@ from itest.venv_build import pip_environment
 
 ROOT = Path(__file__).resolve().parents[3]
 PREPARING = "itest: preparing .venv"
+WHEEL = "thing-1.0-py3-none-any.whl"
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What venv.py needs of the repository, with an empty lock."""
     path = tmp_path / "checkout"
-    shutil.copytree(ROOT / "scripts" / "itest", path / "scripts" / "itest", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "scripts" / "itest", path / "scripts" / "itest", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (path / "scripts" / "requirements.lock").touch()
     return path
 
@@ -46,14 +51,10 @@ def test_the_first_call_makes_it_and_becomes_the_program(checkout):
     assert err.startswith(f"{PREPARING} (first run, about 15 s) …\nitest: prepared .venv in ")
 
 
-def test_the_programs_exit_code_is_the_callers(checkout):
-    assert run(checkout, "-c", "raise SystemExit(5)")[0] == 5
-
-
-def test_a_second_call_makes_nothing_and_says_nothing(checkout):
+def test_a_second_call_makes_nothing_says_nothing_and_leaves_with_the_programs_exit_code(checkout):
     run(checkout)
     made = (checkout / ".venv" / "itest-stamp").stat().st_mtime_ns
-    assert run(checkout) == (0, "", "")
+    assert run(checkout, "-c", "raise SystemExit(5)") == (5, "", "")
     assert (checkout / ".venv" / "itest-stamp").stat().st_mtime_ns == made
 
 
@@ -113,11 +114,15 @@ def test_what_pip_cannot_install_is_an_engine_error_with_pips_last_words(checkou
     assert not (checkout / ".venv" / "itest-stamp").exists()
 
 
-def test_a_requirement_without_a_hash_is_refused(checkout):
-    (checkout / "scripts" / "requirements.lock").write_text("tenacity==9.0.0")
-    code, _, err = run(checkout, PIP_NO_INDEX="1")
+def test_a_locked_package_is_installed_and_one_with_another_hash_is_not(checkout):
+    sha256 = package(checkout)
+    (checkout / "scripts" / "requirements.lock").write_text(f"./{WHEEL} --hash=sha256:{sha256}")
+    assert run(checkout, "-c", "import thing; print(thing.VALUE)")[:2] == (0, "42\n")
+
+    (checkout / "scripts" / "requirements.lock").write_text(f"./{WHEEL} --hash=sha256:{'0' * 64}")
+    code, _, err = run(checkout)
     assert code == 3
-    assert "hash" in err.lower()
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in err
 
 
 def test_a_pip_configured_for_the_users_own_folder_does_no_harm(checkout):
@@ -129,6 +134,17 @@ def test_the_hosts_certificate_bundle_reaches_pip():
     assert pip_environment({"REQUESTS_CA_BUNDLE": "/b", "SSL_CERT_FILE": "/a"})["PIP_CERT"] == "/b"
     assert pip_environment({"PIP_CERT": "/own", "SSL_CERT_FILE": "/a"})["PIP_CERT"] == "/own"
     assert "PIP_CERT" not in pip_environment({"HOME": "/"})
+
+
+def package(folder: Path) -> str:
+    """Write the smallest wheel that pip installs (https://packaging.python.org/specifications/binary-distribution-format);
+    its SHA-256."""
+    with zipfile.ZipFile(folder / WHEEL, "w") as wheel:
+        wheel.writestr("thing.py", "VALUE = 42\n")
+        wheel.writestr("thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+        wheel.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("thing-1.0.dist-info/RECORD", "thing.py,,\n")
+    return hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest()
 
 
 def wait_for(path: Path) -> None:

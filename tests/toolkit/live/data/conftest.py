@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -12,40 +14,49 @@ import pytest
 import redis
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 Write = Callable[..., Path]
 
 
-def _start(*arguments: str, port: int) -> tuple[str, int]:
-    """Run a container whose port is published on loopback. Returns its id and that port."""
-    command = ["docker", "run", "--detach", "--rm", "--publish", f"127.0.0.1::{port}", *arguments]
-    container = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    published = subprocess.run(["docker", "port", container, str(port)], check=True, capture_output=True, text=True)
-    return container, int(published.stdout.split(":")[1])
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _stop(container: str) -> None:
-    subprocess.run(["docker", "rm", "--force", "--volumes", container], check=True, capture_output=True)
+@contextmanager
+def _container(network: str, port: int, *arguments: str) -> Iterator[int]:
+    """A container whose port is published on loopback. Yields that port."""
+    container = _docker("create", "--network", network, "--publish", f"127.0.0.1::{port}", *arguments)
+    try:
+        _docker("start", container)
+        yield int(_docker("port", container, str(port)).rpartition(":")[2])
+    finally:
+        _docker("rm", "--force", "--volumes", container)
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
+def network() -> Iterator[str]:
+    """A network of these tests' own: the engine's default one is nobody's to rely on."""
+    name = f"itest-data-{uuid.uuid4().hex[:8]}"
+    _docker("network", "create", name)
+    yield name
+    _docker("network", "rm", name)
+
+
+@pytest.fixture(scope="session")
+def server(network: str) -> Iterator[str]:
     """DSN of the server's own database, as superuser."""
-    settings = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
-    data = ["--tmpfs", "/var/lib/postgresql/data", "--env", "POSTGRES_PASSWORD=itest"]
-    container, port = _start(*data, "postgres:17.11", "postgres", *settings, port=5432)
-    dsn = f"postgresql://postgres:itest@127.0.0.1:{port}/postgres"
-
-    @retry(retry=retry_if_exception_type(psycopg.OperationalError), wait=wait_fixed(0.05), stop=stop_after_delay(30))
-    def answers() -> None:
-        psycopg.connect(dsn).close()
-
-    try:
-        answers()
+    data = ("--tmpfs", "/var/lib/postgresql/data", "--env", "POSTGRES_PASSWORD=itest")
+    settings = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+    with _container(network, 5432, *data, "postgres:17.11", "postgres", *settings) as port:
+        dsn = f"postgresql://postgres:itest@127.0.0.1:{port}/postgres"
+        _until(psycopg.OperationalError, lambda: psycopg.connect(dsn).close())
         yield dsn
-    finally:
-        _stop(container)
+
+
+def _until(error: type[Exception], answers: Callable[[], object]) -> None:
+    """Try until it no longer raises the error, for half a minute."""
+    Retrying(retry=retry_if_exception_type(error), wait=wait_fixed(0.05), stop=stop_after_delay(30), reraise=True)(answers)
 
 
 @pytest.fixture(scope="session")
@@ -71,20 +82,13 @@ def conn(dsn: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[str]:
-    """URL of a Redis."""
-    container, port = _start("redis:8.0.2", "redis-server", "--save", "", "--requirepass", "it:est", port=6379)
-    url = f"redis://:it%3Aest@127.0.0.1:{port}/0"
-
-    @retry(retry=retry_if_exception_type(redis.ConnectionError), wait=wait_fixed(0.05), stop=stop_after_delay(30))
-    def answers() -> None:
-        redis.Redis.from_url(url).ping()
-
-    try:
-        answers()
+def redis_server(network: str) -> Iterator[str]:
+    """URL of a Redis whose password needs quoting."""
+    command = ("redis:8.0.2", "redis-server", "--save", "", "--requirepass", "it:est")
+    with _container(network, 6379, *command) as port:
+        url = f"redis://:it%3Aest@127.0.0.1:{port}/0"
+        _until(redis.ConnectionError, lambda: redis.Redis.from_url(url).ping())
         yield url
-    finally:
-        _stop(container)
 
 
 @pytest.fixture
