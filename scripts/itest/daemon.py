@@ -13,12 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from itest.errors import ItestError
 
 SYSTEMD = Path("/run/systemd/system")
+SOCKET = "/var/run/docker.sock"
+PID_FILE = Path("/run/docker.pid")
+LOG = Path("/var/log/itest-dockerd.log")
+CONFIGURATION = Path("/etc/docker/daemon.json")
 STARTS_WITHIN = 30.0  # seconds; 2 to 3 are usual
 LOOK_EVERY = 0.1
 LINES_SHOWN = 12
@@ -30,28 +33,17 @@ POOLS = ("10.213.0.0/16", "10.214.0.0/16", "172.30.0.0/16", "172.29.0.0/16", "19
 POOLS_USED = 2
 
 
-@dataclass(frozen=True)
-class Daemon:
-    """Where the daemon lives that is started by hand. options: further ones for dockerd."""
-
-    socket: str = "/var/run/docker.sock"
-    pid_file: Path = Path("/run/docker.pid")
-    log: Path = Path("/var/log/itest-dockerd.log")
-    configuration: Path = Path("/etc/docker/daemon.json")
-    options: tuple[str, ...] = ()
-
-
 def program() -> str:
     """Path of dockerd, which an ordinary user's PATH may leave out; "" where it is not installed."""
     return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
 
 
-def answers(path: str = Daemon.socket) -> bool:
-    """Whether an engine answers on a socket: GET /_ping of the Engine API."""
+def answers() -> bool:
+    """Whether an engine answers on this machine's own socket: GET /_ping of the Engine API."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(2.0)
         try:
-            connection.connect(path)
+            connection.connect(SOCKET)
             connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             return b" 200 " in connection.recv(64)
         except OSError:
@@ -76,7 +68,7 @@ def start(report: Callable[[str], None]) -> None:
     if SYSTEMD.is_dir():
         _start_by_systemd(report)
     else:
-        start_by_hand(Daemon(), report)
+        _start_by_hand(report)
 
 
 def _start_by_systemd(report: Callable[[str], None]) -> None:
@@ -93,29 +85,25 @@ def _start_by_systemd(report: Callable[[str], None]) -> None:
         raise _failed(f"systemctl: {done.stderr.strip()}", journal.stdout, "journalctl -u docker")
 
 
-def start_by_hand(daemon: Daemon, report: Callable[[str], None]) -> None:
-    """Start dockerd in a session of its own, which outlives the terminal and this program, and wait until it answers.
-
-    One that runs but doesn't answer yet, because a package's own script just started it, is only waited for.
-    Raises ItestError (engine, cause "start").
-    """
+def _start_by_hand(report: Callable[[str], None]) -> None:
+    """Wait until dockerd answers, having started it unless a package's own script just did."""
     started = time.monotonic()
-    process = None if _runs(daemon.pid_file) else _spawn(daemon, report)
-    look = f"less {daemon.log}"
-    while not answers(daemon.socket):
+    process = None if _runs() else _spawn(report)
+    while not answers():
         if process and process.poll() is not None:
-            raise _failed(f"dockerd exited with {process.returncode}", _text(daemon.log), look)
+            raise _failed(f"dockerd exited with {process.returncode}", _text(LOG), f"less {LOG}")
         if time.monotonic() - started > STARTS_WITHIN:
-            raise _failed(f"dockerd does not answer after {STARTS_WITHIN:.0f} s", _text(daemon.log), look)
+            raise _failed(f"dockerd does not answer after {STARTS_WITHIN:.0f} s", _text(LOG), f"less {LOG}")
         time.sleep(LOOK_EVERY)  # bounded by STARTS_WITHIN; tenacity, the one retry policy, is not installed yet
     report(f"dockerd answers after {time.monotonic() - started:.1f} s")
 
 
-def _spawn(daemon: Daemon, report: Callable[[str], None]) -> subprocess.Popen[bytes]:
-    report(f"starting dockerd detached, as no systemd runs here; its log is {daemon.log}")
-    with daemon.log.open("wb") as log:
+def _spawn(report: Callable[[str], None]) -> subprocess.Popen[bytes]:
+    """Start dockerd in a session of its own, which outlives the terminal and this program."""
+    report(f"starting dockerd detached, as no systemd runs here; its log is {LOG}")
+    with LOG.open("wb") as log:
         return subprocess.Popen(
-            [program(), f"--pidfile={daemon.pid_file}", *_pool_options(daemon.configuration), *daemon.options],
+            [program(), f"--pidfile={PID_FILE}", *_pool_options()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -124,9 +112,9 @@ def _spawn(daemon: Daemon, report: Callable[[str], None]) -> subprocess.Popen[by
         )
 
 
-def _runs(pid_file: Path) -> bool:
-    """Whether the process of a pid file is a living dockerd: after a reboot the number may be anybody's."""
-    pid = _text(pid_file).strip()
+def _runs() -> bool:
+    """Whether the process of the pid file is a living dockerd: after a reboot the number may be anybody's."""
+    pid = _text(PID_FILE).strip()
     return pid.isdigit() and _text(Path("/proc", pid, "comm")).strip() == "dockerd"
 
 
@@ -145,9 +133,9 @@ def _failed(what: str, log: str, look: str) -> ItestError:
     )
 
 
-def _pool_options(configuration: Path) -> list[str]:
+def _pool_options() -> list[str]:
     """Room for some 500 networks, unless the owner configured pools: dockerd refuses a setting given twice."""
-    if "default-address-pools" in _text(configuration):
+    if "default-address-pools" in _text(CONFIGURATION):
         return []
     routes = _routes(_text(Path("/proc/net/route")).splitlines())
     return [f"--default-address-pool=base={pool},size=24" for pool in free_pools(routes)]

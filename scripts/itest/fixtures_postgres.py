@@ -131,18 +131,22 @@ def _first_that_fails(conn: Connection, targets: Sequence[Target], error: psycop
 
 
 def _holder_of_key(conn: Connection, targets: Sequence[Target], error: psycopg.Error) -> tuple[Table, int] | None:
-    """The first row whose values are those of `DETAIL: Key (columns)=(values) …`, which key violations end with."""
+    """The row whose values are those of `DETAIL: Key (columns)=(values) …`, which key violations end with.
+
+    Of a duplicate within the file it is the second that is one too many.
+    """
     detail = re.match(r"Key \((?P<columns>.*?)\)=\((?P<values>.*)\) ", error.diag.message_detail or "", re.DOTALL)
     target = next((target for target in targets if target.name == error.diag.table_name), None)
-    if not detail or not target or not set(columns := detail["columns"].split(", ")) <= set(target.columns):
+    columns = [name.strip('"') for name in detail["columns"].split(", ")] if detail else []
+    if not detail or not target or not set(columns) <= set(target.columns):
         return None
     shown = SQL(", ").join(SQL("r.{}::text").format(Identifier(name)) for name in columns)
-    query = SQL("SELECT x.n FROM {} WHERE concat_ws(', ', {}) = $2 ORDER BY x.n LIMIT 1")
-    rows = RawCursor(conn).execute(
-        query.format(fixtures_rows.as_rows(target, columns, 1), shown), [target.table.text, detail["values"]]
+    query = SQL("SELECT x.n FROM {} WHERE concat_ws(', ', {}) = $2 ORDER BY x.n LIMIT $3").format(
+        fixtures_rows.as_rows(target, columns, 1), shown
     )
-    found = rows.fetchone()
-    return (target.table, found[0]) if found else None
+    wanted = 1 if error.sqlstate == FOREIGN_KEY_VIOLATION else 2
+    found = RawCursor(conn).execute(query, [target.table.text, detail["values"], wanted]).fetchall()
+    return (target.table, found[-1][0]) if found else None
 
 
 def _accuse(file: DataFile, table: Table, guilty: tuple[Table, int] | None, error: psycopg.Error) -> ItestError:

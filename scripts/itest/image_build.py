@@ -64,7 +64,7 @@ class _Progress:
     def failure(self) -> tuple[str, list[str]]:
         """The step that failed, and the last lines that it, or the builder, printed."""
         if self.failed:
-            return self.titles[self.failed], self.output.get(self.failed, [])[-LINES_SHOWN:] or self._errors()
+            return _step(self.titles[self.failed]), self.output.get(self.failed, [])[-LINES_SHOWN:] or self._errors()
         return "", self._errors()
 
     def _errors(self) -> list[str]:
@@ -150,7 +150,7 @@ def proxies() -> dict[str, str]:
 
 
 def _secrets() -> tuple[list[str], dict[str, str]]:
-    """Flags, and variables that they read. `ca` is the host's CA bundle, `pip` lines `PIP_…=…` that a shell can source."""
+    """Flags, and variables that they read. `ca` is the host's CA bundle, `pip` lines `PIP_…=…` for a shell."""
     flags: list[str] = []
     bundle = ca_bundle()
     if bundle:

@@ -42,7 +42,7 @@ class BuildSpec:
 
     @cached_property
     def hash(self) -> str:
-        """Changes when a file of the context, the Dockerfile or a setting does; not with the images that it starts FROM."""
+        """Changes when a file of the context, the Dockerfile or a setting does; not with the images it starts FROM."""
         folder, dockerfile = Path(self.context), self.dockerfile_path
         files = {*image_inputs.context_files(folder, dockerfile), dockerfile} if folder.is_dir() else set()
         root = Path(os.path.commonpath([folder, *files])) if files else folder

@@ -36,7 +36,7 @@ class PytestRun:
 def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
     """Run the tests of a suite against its stack and return pytest's exit code, negative for a signal."""
     suite = stack.suite
-    command = [sys.executable, "-m", "pytest", str(suite.tests), f"--junitxml={one.junit}"]
+    command = [sys.executable, "-m", "pytest", "--no-header", str(suite.tests), f"--junitxml={one.junit}"]
     command += ["-o", f"cache_dir={suite.root / CACHE / suite.name}", "-o", "junit_family=xunit2"]
     command += [*_last_failed(one.arguments), *one.arguments]
     environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 from psycopg import Connection
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
@@ -104,22 +104,22 @@ def is_prepared(conn: Connection) -> bool:
 
 
 def reset(conn: Connection) -> None:
-    """Return to the baseline; a transaction that was left open on this connection is rolled back first.
+    """Return to the baseline, this session's role and settings included; a transaction left open in it is rolled back.
 
     Raises ItestError (data): another session holds locks (it is named), or the schema is no longer the baseline's.
     """
     if conn.info.transaction_status != TransactionStatus.IDLE:
         conn.rollback()
     try:
-        conn.execute("SELECT itest.reset()")
-    except LockNotAvailable as error:
+        conn.execute(f"{sql.RESTORE}; SELECT itest.reset()", prepare=False)  # several statements can't be prepared
+    except (LockNotAvailable, DeadlockDetected) as error:
         conn.rollback()
         problem = "another session kept its locks; a test, or a service, left a transaction open"
         hint = "end the transaction in the test (commit, rollback or close)"
         raise _error(conn, f"{problem}\n{sql.holders(conn, readers=False)}", hint) from error
     except psycopg.Error as error:
         conn.rollback()
-        hint = "a test that changes the schema has to change it back"
+        hint = "if a test changed the schema, it has to change it back"
         raise _error(conn, "\n".join([str(error.diag.message_primary), *sql.details(error.diag)]), hint) from error
     if not conn.autocommit:
         conn.commit()

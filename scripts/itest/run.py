@@ -152,13 +152,15 @@ def _make_secrets(chosen: Sequence[Suite]) -> Masker:
 
 def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error: ItestError | None) -> int:
     """Write JUnit and summary, print table and cause, return the exit code."""
-    if error:
-        evidence.keep_failure(one.folder, "", error, None, {}, progress.masker)
+    if error is None and all(result.status == "skipped" for result in progress.results.values()):
+        error = ItestError("usage", "run: no test was selected", hint="check the -k, -m or path in ARGS", cause="empty")
     reason = f"not started: {error.message}" if error else "not started"
     results = [
         progress.results.get(suite.name) or SuiteResult(suite.name, "skipped", reason=reason)
         for suite in progress.suites
     ]
+    if error:
+        evidence.keep_failure(one.folder, "", error, None, {}, progress.masker)
     category = verdict.run_category(results, error.category if error else None)
     seconds = time.monotonic() - progress.started
     # What failed before any suite began has a test suite of its own, or a reader of JUnit alone would see no red.

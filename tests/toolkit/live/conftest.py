@@ -63,11 +63,10 @@ class Checkout:
 
     def start(self, verb: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start a verb. variables: of the environment, beside those of this process."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ITEST_", "MAKE", "PYTEST_"))}
         return subprocess.Popen(
             [sys.executable, f"scripts/{verb}.py", *arguments],
             cwd=self.path,
-            env=inherited | variables,
+            env=environment() | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -84,6 +83,21 @@ class Checkout:
             raise
         return Ended(process.returncode, output)
 
+    def pytest(self, *arguments: str, cwd: Path | None = None) -> Ended:
+        """Plain pytest, as an IDE starts it."""
+        command = [sys.executable, "-m", "pytest", "-q", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.path,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout)
+
     @property
     def latest(self) -> Path:
         return self.path / "build" / "itest" / "latest"
@@ -99,6 +113,12 @@ class Checkout:
         runs = [path.name for path in (self.path / "build" / "itest").glob("2*")]
         networks = docker("network", "ls", "--filter", "label=itest.lease", "--format", "{{.Name}}").split()
         return {"containers": containers, "networks": [name for name in networks if any(run in name for run in runs)]}
+
+
+def environment() -> dict[str, str]:
+    """What a person's shell has: this process's environment without what make, pytest and a run put there."""
+    inner = ("ITEST_", "MAKE", "MFLAGS", "PYTEST_", "COMPOSE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(inner)}
 
 
 def docker(*arguments: str) -> str:

@@ -17,12 +17,10 @@ from itest.errors import ItestError
 KINDS = {"postgres": "postgres", "redis": "redis", "shop": "http"}
 
 
-def put(root: Path, **texts: str) -> Path:
+def put(root: Path, texts: dict[str, str]) -> None:
     for name, text in texts.items():
-        path = root / name.replace("__", "/").replace("_dot_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
 
 
 def discover(root: Path, *folders: str, kinds: dict[str, str] = KINDS) -> list[fixtures.Fixture]:
@@ -35,11 +33,7 @@ def file(text: str) -> DataFile:
 
 def test_files_go_by_name_and_folders_in_the_given_order(tmp_path: Path) -> None:
     put(
-        tmp_path,
-        b__10_dot_sql="SELECT 1",
-        a__20_dot_json='{"t": []}',
-        a__10_dot_redis_dot_json='{"k": "v"}',
-        a__README_dot_md="",
+        tmp_path, {"b/10.sql": "SELECT 1", "a/20.json": '{"t": []}', "a/10.redis.json": '{"k": "v"}', "a/README.md": ""}
     )
     found = discover(tmp_path, "b", "a")
     assert [(each.file.path.as_posix(), each.service) for each in found] == [
@@ -101,21 +95,18 @@ VALUES = st.recursive(
 ROWS = st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), max_size=4)
 
 
-@given(
-    whole=st.dictionaries(st.text(max_size=5), ROWS, max_size=4),
-    indent=st.sampled_from([None, 0, 3]),
-    ascii_=st.booleans(),
-)
-def test_rows_keep_their_text_their_keys_and_their_lines(
-    whole: dict[str, Any], indent: int | None, ascii_: bool
-) -> None:
-    text = json.dumps(whole, indent=indent, ensure_ascii=ascii_)
+WHOLES = st.dictionaries(st.text(max_size=5), ROWS, max_size=4)
+
+
+@given(whole=WHOLES, indent=st.sampled_from([None, 0, 3]), escaped=st.booleans())
+def test_rows_keep_text_keys_and_lines(whole: dict[str, Any], indent: int | None, escaped: bool) -> None:
+    text = json.dumps(whole, indent=indent, ensure_ascii=escaped)
     tables = fixtures_json.tables(file(text))
     assert {table.name: json.loads(table.text) for table in tables} == whole
     for table in tables:
         for row in table.rows:
             assert row.keys == tuple(json.loads(row.text))
-            assert text.split("\n")[row.line - 1].lstrip().find("{") >= 0
+            assert row.text.split("\n")[0] in text.split("\n")[row.line - 1]
 
 
 GRAPHS = st.integers(1, 9).flatmap(
@@ -185,6 +176,6 @@ def test_a_redis_value_of_another_shape_is_refused_by_key(value: str, message: s
 
 
 def test_a_redis_key_belongs_to_one_file(tmp_path: Path) -> None:
-    put(tmp_path, a_dot_redis_dot_json='{"k": "1"}', b_dot_redis_dot_json='{"k": "2"}')
+    put(tmp_path, {"a.redis.json": '{"k": "1"}', "b.redis.json": '{"k": "2"}'})
     with pytest.raises(ItestError, match=r"b\.redis\.json: key k is also in a\.redis\.json"):
         discover(tmp_path)

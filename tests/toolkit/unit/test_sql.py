@@ -52,7 +52,7 @@ def test_words_of_transactions_elsewhere_are_no_reason(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n\t", "-- TODO\n", "/* nothing\n yet */\n;\n;"])
 def test_a_file_without_a_statement_is_refused(text: str) -> None:
-    with pytest.raises(ItestError, match="m/V0001__x.sql: empty"):
+    with pytest.raises(ItestError, match=r"m/V0001__x\.sql: empty"):
         sql.refuse(script(text), "")
 
 

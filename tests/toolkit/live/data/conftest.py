@@ -56,7 +56,9 @@ def server(network: str) -> Iterator[str]:
 
 def _until(error: type[Exception], answers: Callable[[], object]) -> None:
     """Try until it no longer raises the error, for half a minute."""
-    Retrying(retry=retry_if_exception_type(error), wait=wait_fixed(0.05), stop=stop_after_delay(30), reraise=True)(answers)
+    Retrying(retry=retry_if_exception_type(error), wait=wait_fixed(0.05), stop=stop_after_delay(30), reraise=True)(
+        answers
+    )
 
 
 @pytest.fixture(scope="session")

@@ -88,10 +88,10 @@ def test_a_failure_that_postgresql_gives_no_position_for_is_found_by_its_stateme
 def test_a_syntax_error_is_found_in_a_long_line(dsn: str, write: Write, found: Callable) -> None:
     write("m/V0001__a.sql", "SELECT 1;\nSELECT '" + "x" * 5000 + "' frm a b c; ")
     shown = message(dsn, found())
-    assert 'V0001__a.sql:2: syntax error at or near "b"' in shown or "V0001__a.sql:2: syntax error" in shown
+    assert 'V0001__a.sql:2: syntax error at or near "a"' in shown
     line, caret = shown.splitlines()[1:3]
     assert len(line) < 200
-    assert line[caret.index("^")] in "abc"
+    assert line[caret.index("^")] == "a"
 
 
 def test_a_deferred_constraint_speaks_up_at_the_commit(dsn: str, conn: Conn, write: Write, found: Callable) -> None:
@@ -115,7 +115,7 @@ def test_a_deferred_constraint_speaks_up_at_the_commit(dsn: str, conn: Conn, wri
             "CREATE PROCEDURE p() LANGUAGE plpgsql AS 'BEGIN COMMIT; END';\nCALL p();",
             ":2: invalid transaction termination",
         ),
-        ("SELECT E'\\'; --';\nCOMMIT; --'", "it ended the transaction"),
+        ("SELECT E'\\''; COMMIT; --'", "it ended the transaction"),
     ],
 )
 def test_what_a_file_cannot_do_is_said(dsn: str, write: Write, found: Callable, text: str, problem: str) -> None:
@@ -198,8 +198,9 @@ def test_waiting_for_a_table_ends_with_who_holds_it(dsn: str, conn: Conn, write:
     with psycopg.connect(dsn, application_name="shop") as other:
         other.execute("TABLE a")
         shown = message(dsn, found(), deadline=0.2)
+        pid = other.info.backend_pid
     assert "V0001__a.sql:1: canceling statement due to lock timeout" in shown
-    assert f"pid {other.info.backend_pid} (shop), idle in transaction for" in shown
+    assert f"pid {pid} (shop), idle in transaction for" in shown
     assert "holds a: TABLE a" in shown
 
 

@@ -1,0 +1,147 @@
+"""A stack that a person keeps: every verb, plain docker compose on the same files, and pytest that attaches to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+
+CONSTRAINTS = "tests/database/test_constraints.py"
+
+
+def variables(output: str) -> dict[str, str]:
+    """The environment of a shell that evaluates what `make -s env` printed."""
+    script = f"{output}\nenv -0"
+    done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
+
+
+def compose(checkout, suite: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Plain docker compose from the root of the checkout, as a person types it."""
+    command = ["docker", "compose", "--env-file", f"compose/suites/{suite}.env", *arguments]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+    return subprocess.run(command, cwd=checkout.path, capture_output=True, text=True, check=False, env=inherited)
+
+
+@pytest.fixture
+def named(checkout):
+    """A checkout whose by-hand projects have names of their own, so that no real `make up` is in the way."""
+    for suite in ("api", "database"):
+        checkout.replace(f"compose/suites/{suite}.env", f"itest-{suite}", f"itest-{suite}-{os.getpid()}")
+    return checkout
+
+
+def test_a_stack_by_hand_from_up_to_down(named):
+    up = named.run("up", "--suite", "api")
+    assert up.code == 0, up.output
+    assert "docker compose --env-file compose/suites/api.env ps" in up.output
+    assert "make down SUITE=api" in up.output
+
+    ps = named.run("ps")
+    assert [line.split()[0] for line in ps.output.splitlines()] == ["postgres", "redis", "shop"]
+
+    env = variables(named.run("env", "--suite", "api").output)
+    assert requests.get(f"{env['ITEST_SHOP_URL']}/items", timeout=5).status_code == 200
+    assert env["ITEST_REDIS_DSN"].startswith("redis://:")
+    psql = ["psql", env["ITEST_POSTGRES_DSN"], "-Atc", "SELECT count(*) > 0 FROM users"]
+    assert subprocess.run(psql, check=True, capture_output=True, text=True).stdout == "t\n"
+
+    assert "shop is ready" in named.run("wait").output
+    migrations = named.run("migrate").output
+    assert "applied" in migrations
+    assert "V0001__create_users.sql" in migrations
+    assert "Uvicorn running" in named.run("logs", "--service", "shop").output
+    assert named.run("shell", "--service", "redis", "--args=redis-server --version").output.startswith("Redis server")
+
+    with psycopg.connect(env["ITEST_POSTGRES_DSN"], autocommit=True) as connection:
+        before = connection.execute("SELECT count(*) FROM users").fetchone()
+        connection.execute("DELETE FROM order_lines; DELETE FROM orders; DELETE FROM users")
+        assert named.run("seed").code == 0
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == before
+
+    tests = named.pytest("tests/api/test_health.py")
+    assert tests.code == 0, tests.output
+    assert f"attached to itest-api-{os.getpid()}, which stays" in tests.output
+
+    down = named.run("down", "--suite", "api")
+    assert down.code == 0, down.output
+    assert named.leftovers() == {"containers": [], "networks": []}
+
+
+def test_up_twice_keeps_what_is_in_the_database_and_applies_only_what_is_new(named):
+    assert named.run("up", "--suite", "database").code == 0
+    dsn = variables(named.run("env").output)["ITEST_POSTGRES_DSN"]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DELETE FROM order_lines")
+        again = named.run("up", "--suite", "database")
+        assert "seeded before" in again.output
+        assert connection.execute("SELECT count(*) FROM order_lines").fetchone() == (0,)
+        named.write("migrations/shop/V9000__new.sql", "CREATE TABLE brand_new (id int PRIMARY KEY);")
+        assert "1 migration" in named.run("up", "--suite", "database").output
+        assert connection.execute("SELECT count(*) FROM brand_new").fetchone() == (0,)
+    assert "removed" in named.run("down", "--all").output
+    assert named.leftovers() == {"containers": [], "networks": []}
+
+
+@pytest.mark.parametrize("suite", ["api", "database"])
+def test_every_suite_starts_with_plain_docker_compose(named, suite):
+    up = compose(named, suite, "up", "-d", "--wait")
+    try:
+        assert up.returncode == 0, up.stderr
+        states = compose(named, suite, "ps", "--format", "{{.Service}} {{.Health}}").stdout.split("\n")
+        assert all(state.endswith("healthy") for state in states if state), states
+    finally:
+        assert compose(named, suite, "down", "-v", "-t", "0").returncode == 0
+    assert named.leftovers() == {"containers": [], "networks": []}
+
+
+def test_tests_attach_to_a_stack_that_plain_compose_started_and_seed_it(named):
+    assert compose(named, "database", "up", "-d", "--wait").returncode == 0
+    try:
+        done = named.pytest(str(named.path / CONSTRAINTS), cwd=Path("/"))  # an IDE may start it anywhere
+        assert done.code == 0, done.output
+        assert "attached to" in done.output
+    finally:
+        compose(named, "database", "down", "-v", "-t", "0")
+
+
+def test_pytest_without_a_kept_stack_starts_one_and_removes_it(named):
+    done = named.pytest(CONSTRAINTS)
+    assert done.code == 0, done.output
+    assert "itest: starting itest-database-" in done.output
+    assert named.leftovers() == {"containers": [], "networks": []}
+
+
+def test_several_kept_stacks_are_an_error_that_lists_them(named):
+    keep = {"ITEST_KEEP": "1"}
+    first = named.run("run", "--suite", "database", f"--args={CONSTRAINTS}", **keep)
+    second = named.run("run", "--suite", "database", f"--args={CONSTRAINTS}", **keep)
+    assert (first.code, second.code) == (0, 0), first.output + second.output
+    done = named.pytest("tests/database")
+    assert done.code == 2
+    runs = sorted(path.name for path in (named.path / "build/itest").glob("2*"))
+    assert all(f"itest-database-{run}" in done.output for run in runs)
+    assert named.run("down", "--all").output.count("removed") == 2
+    assert named.leftovers() == {"containers": [], "networks": []}
+
+
+def test_fixed_ports_with_the_dev_profile_and_a_clear_error_when_one_is_taken(named):
+    named.replace("compose/profiles/dev.env", "POSTGRES_PORT=5432", "POSTGRES_PORT=55432")
+    assert named.run("up", "--suite", "database", "--profile", "dev").code == 0
+    assert variables(named.run("env").output)["ITEST_POSTGRES_PORT"] == "55432"
+    clash = named.run("run", "--suite", "database", "--profile", "dev")
+    assert (clash.code, named.summary["suites"]["database"]["cause"]) == (3, "port")
+    assert "hint: " in clash.output
+    assert named.run("down").code == 0
+
+
+def test_a_verb_without_a_stack_says_how_to_start_one(named):
+    ended = named.run("ps", "--suite", "api")
+    assert (ended.code, ended.output) == (
+        2,
+        "itest: error: no stack of api is running\nhint: make up SUITE=api\n",
+    )

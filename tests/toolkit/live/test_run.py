@@ -1,0 +1,250 @@
+"""`make itest` as a whole: exit codes, artifacts and messages, for green runs and for every way in which they turn red."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+REDIS = """
+services:
+  redis:
+    extends: {file: defaults.yaml, service: defaults}
+    x-itest: {kind: redis}
+    image: redis:8.0.2
+    user: "999:999"
+    tmpfs: [/data]
+    ports: ["127.0.0.1::6379"]
+"""
+
+
+def test_a_green_run_leaves_what_design_promises_and_nothing_on_the_engine(checkout):
+    ended = checkout.run("run", "--suite", "api")
+    assert ended.code == 0, ended.output
+    summary = checkout.summary
+    assert (summary["exit_code"], summary["category"]) == (0, None)
+    api = summary["suites"]["api"]
+    assert api["status"] == "passed"
+    assert api["tests"] > 50
+    assert (api["failures"], api["errors"]) == (0, 0)
+    assert set(api["timings"]) == {"images", "up", "ready", "data", "pytest", "evidence", "down"}
+    assert set(api["services"]) == {"postgres", "redis", "shop"}
+    assert api["services"]["postgres"]["image"] == "postgres:17.11"
+    assert api["services"]["shop"]["attempts"] >= 1
+    merged = ElementTree.parse(checkout.latest / "junit.xml").getroot()
+    assert [suite.get("name") for suite in merged] == ["api"]
+    assert merged.get("tests") == str(api["tests"])
+    kept = sorted(str(path.relative_to(checkout.latest)) for path in checkout.latest.rglob("*") if path.is_file())
+    assert kept == [
+        "api/compose.yaml",
+        "api/junit.xml",
+        "api/logs/postgres.log",
+        "api/logs/redis.log",
+        "api/logs/shop.log",
+        "api/pytest.log",
+        "junit.xml",
+        "summary.json",
+    ]
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+    assert ended.output.splitlines()[-1] == f"evidence: build/itest/{summary['run']}"
+
+
+def test_no_artifact_holds_a_secret_of_the_run(checkout):
+    checkout.write("tests/database/conftest.py", "def pytest_runtest_setup(item): print('CANARY', item.name)")
+    for path in (checkout.path / "tests/database").glob("test_*.py"):
+        path.unlink()
+    checkout.write(
+        "tests/database/test_secret.py",
+        "def test_it(stack, db):\n"
+        "    print(stack.dsn('postgres'), stack.env('postgres'))\n"
+        "    db.execute('SELECT no_such_column, %s', [stack.env('postgres')['POSTGRES_PASSWORD']])\n",
+    )
+    secret = "k9xQ2mWc7RtZ4vLp"
+    ended = checkout.run("run", "--suite", "database", POSTGRES_PASSWORD=secret)
+    assert ended.code == 1, ended.output
+    written = [path for path in checkout.latest.resolve().rglob("*") if path.is_file()]
+    assert len(written) >= 6
+    assert [str(path) for path in written if secret.encode() in path.read_bytes()] == []
+    assert "***" in (checkout.latest / "database/junit.xml").read_text()
+    assert "POSTGRES_PASSWORD: '***'" in (checkout.latest / "database/compose.yaml").read_text()
+
+
+def test_a_failing_test_is_exit_1_and_names_the_test(checkout):
+    checkout.suite("tiny", REDIS, test="def test_sum(redis_client):\n    assert redis_client.ping()\n    assert 1 + 1 == 3")
+    ended = checkout.run("run", "--suite", "tiny")
+    assert ended.code == 1, ended.output
+    assert (checkout.summary["category"], checkout.summary["suites"]["tiny"]["cause"]) == ("test", "assertion")
+    assert "tests/tiny/test_tiny.py::test_sum" in ended.output
+    assert "make itest SUITE=tiny ARGS='--lf'" in ended.output
+
+
+def test_a_collection_error_is_a_test_failure_and_not_a_green_run(checkout):
+    checkout.suite("tiny", REDIS, test="import nothing_of_that_name")
+    ended = checkout.run("run", "--suite", "tiny")
+    assert (ended.code, checkout.summary["suites"]["tiny"]["cause"]) == (1, "collection")
+    assert "nothing_of_that_name" in ended.output
+
+
+def test_no_test_selected_at_all_is_a_usage_error(checkout):
+    checkout.suite("tiny", REDIS)
+    ended = checkout.run("run", "--suite", "tiny", "--args=-k nothing_like_it")
+    assert (ended.code, checkout.summary["category"]) == (2, "usage")
+    assert checkout.summary["suites"]["tiny"]["status"] == "skipped"
+
+
+def test_a_service_that_exits_is_exit_5_with_a_capsule_that_explains_it(checkout):
+    broken = REDIS.replace("user:", "command: [sh, -c, 'echo no configuration; exit 3']\n    user:")
+    checkout.suite("tiny", broken)
+    ended = checkout.run("run", "--suite", "tiny")
+    assert ended.code == 5, ended.output
+    assert checkout.summary["suites"]["tiny"] | {"timings": None, "services": None} == {
+        "status": "error",
+        "category": "service",
+        "cause": "exited",
+        "message": "service redis: exited with code 3 before it was ready",
+        "tests": 0,
+        "failures": 0,
+        "errors": 0,
+        "skipped": 0,
+        "timings": None,
+        "services": None,
+    }
+    text = (checkout.latest / "tiny/failure.txt").read_text()
+    assert text.startswith("service/exited: service redis: exited with code 3 before it was ready\n")
+    assert "no configuration" in text
+    assert "make itest SUITE=tiny" in text
+    capsule = json.loads((checkout.latest / "tiny/failure.json").read_text())
+    assert capsule["containers"] == {"redis": "exited, exit code 3"}
+    error = ElementTree.parse(checkout.latest / "junit.xml").find(".//error")
+    assert error.get("type") == "service"
+    assert "Traceback" not in ended.output
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+def test_a_broken_migration_is_exit_6_with_file_line_and_the_servers_own_message(checkout):
+    checkout.write("migrations/shop/V9000__broken.sql", "CREATE TABLE fine (id int);\n\nALTER TABLE gone ADD x int;\n")
+    ended = checkout.run("run", "--suite", "database")
+    assert (ended.code, checkout.summary["suites"]["database"]["cause"]) == (6, "migration")
+    assert 'migrations/shop/V9000__broken.sql:3: relation "gone" does not exist' in ended.output
+    assert "Traceback" not in ended.output
+    assert (checkout.latest / "database/logs/postgres.log").exists()
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+def test_a_bad_fixture_is_exit_6_with_file_row_and_cause(checkout):
+    checkout.write("fixtures/base/90_bad.json", '{"users": [{"email": "x@example.com", "nmae": "X"}]}')
+    ended = checkout.run("run", "--suite", "database")
+    assert (ended.code, checkout.summary["suites"]["database"]["cause"]) == (6, "fixture")
+    assert "fixtures/base/90_bad.json" in ended.output
+    assert "nmae" in ended.output
+
+
+def test_an_unknown_suite_is_exit_2_names_the_nearest_and_starts_nothing(checkout):
+    ended = checkout.run("run", "--suite", "databse")
+    assert ended.code == 2
+    assert "unknown suite databse\nhint: did you mean `database`?" in ended.output
+    assert (checkout.summary["exit_code"], checkout.summary["category"]) == (2, "usage")
+
+
+def test_a_missing_image_is_exit_4_and_suites_that_never_started_are_skipped(checkout):
+    checkout.suite("tiny", REDIS.replace("redis:8.0.2", "nosuch/image:1.0"))
+    ended = checkout.run("run", "--suite", "tiny,database")
+    assert ended.code == 4, ended.output
+    assert "nosuch/image:1.0" in ended.output
+    assert "Traceback" not in ended.output
+    statuses = {name: one["status"] for name, one in checkout.summary["suites"].items()}
+    assert statuses == {"tiny": "skipped", "database": "skipped"}
+    assert ElementTree.parse(checkout.latest / "junit.xml").find(".//error").get("type") == "image"
+
+
+def test_no_engine_is_exit_3_with_what_to_do(checkout):
+    ended = checkout.run("run", "--suite", "database", DOCKER_HOST="unix:///nonexistent/docker.sock")
+    assert (ended.code, checkout.summary["category"]) == (3, "engine")
+    assert "hint: " in ended.output
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_cleans_up_writes_its_verdict_and_is_exit_130(checkout, number):
+    test = "import time\ndef test_long(redis_client):\n    print('here')\n    time.sleep(60)"
+    checkout.suite("tiny", REDIS, test=test)
+    process = checkout.start("run", "--suite", "tiny")
+    for line in process.stdout:
+        if "collected 1 item" in line:
+            break
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert checkout.summary["suites"]["tiny"]["status"] == "interrupted"
+    assert (checkout.latest / "tiny/logs/redis.log").exists()
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+def test_ctrl_c_in_a_terminal_while_a_stack_starts_leaves_nothing(checkout):
+    process = checkout.start("run", "--suite", "api")
+    for line in process.stdout:
+        if "ready" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to docker and pytest as well
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+def test_an_empty_or_truncated_report_is_an_error_of_its_suite(checkout):
+    spoil = (
+        "import atexit, os, sys\n"
+        "def pytest_configure(config):\n"
+        "    path = config.option.xmlpath\n"
+        "    atexit.register(lambda: open(path, 'w').write('<testsuites><testsuite name=\"x\"><testcase'))\n"
+    )
+    checkout.suite("tiny", REDIS)
+    checkout.write("tests/tiny/conftest.py", spoil)
+    ended = checkout.run("run", "--suite", "tiny")
+    assert ended.code == 1, ended.output
+    assert checkout.summary["suites"]["tiny"]["cause"] == "report"
+    assert ElementTree.parse(checkout.latest / "junit.xml").find(".//error") is not None
+
+
+def test_last_failed_runs_only_the_failed_tests_of_all_suites(checkout):
+    checkout.suite("good", REDIS, test="def test_good(): pass")
+    checkout.suite("bad", REDIS, test="def test_bad(): assert False\ndef test_fine(): pass")
+    assert checkout.run("run", "--suite", "good,bad").code == 1
+    checkout.run("run", "--suite", "good,bad", "--args=--lf")
+    suites = checkout.summary["suites"]
+    assert (suites["good"]["status"], suites["bad"]["tests"]) == ("skipped", 1)
+
+
+def test_each_xdist_worker_has_a_stack_of_its_own(checkout):
+    test = (
+        "import pytest, time\n"
+        "@pytest.mark.parametrize('n', range(8))\n"
+        "def test_alone(redis_client, stack, n, record_property):\n"
+        "    record_property('stack', stack.name)\n"
+        "    assert redis_client.incr('counter') == 1\n"
+        "    time.sleep(0.05)\n"
+    )
+    checkout.suite("tiny", REDIS, x_itest="isolation: delete", test=test)
+    ended = checkout.run("run", "--suite", "tiny", "--args=-n 2")
+    assert ended.code == 0, ended.output
+    stacks = set(re.findall(r'name="stack" value="([^"]+)"', (checkout.latest / "tiny/junit.xml").read_text()))
+    assert len(stacks) == 2
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+def test_ten_runs_at_once_share_a_machine_without_a_clash(checkout):
+    checkout.suite("tiny", REDIS, x_itest="isolation: delete", test="def test_it(redis_client):\n    assert redis_client.incr('x') == 1")
+    with ThreadPoolExecutor(10) as pool:
+        ended = list(pool.map(lambda _: checkout.run("run", "--suite", "tiny", timeout=300), range(10)))
+    assert [one.code for one in ended] == [0] * 10, "\n".join(one.output for one in ended if one.code)
+    assert len(list((checkout.path / "build/itest").glob("2*/summary.json"))) == 10
+    assert checkout.leftovers() == {"containers": [], "networks": []}
