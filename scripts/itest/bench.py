@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from itest import atomic, compose, engine, images, stack as stacks
+from itest import atomic, compose, engine, images
+from itest import stack as stacks
 from itest import suite as suites
 from itest.stack import Stack
 from itest.suite import Suite

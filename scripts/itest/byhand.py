@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itest import compose, data, engine, images, stack as stacks
+from itest import compose, data, engine, images
+from itest import stack as stacks
 from itest import suite as suites
 from itest.console import Console
 from itest.settings import Settings

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from itest import evidence, pytesting, stack as stacks, verdict
+from itest import evidence, pytesting, verdict
+from itest import stack as stacks
 from itest.errors import ItestError
 from itest.mask import Masker
 from itest.pytesting import PytestRun
@@ -65,9 +65,7 @@ class Lane:
                 self.masker.mask_file(written)
         return code
 
-    def _keep_evidence(
-        self, suite: Suite, stack: Stack, folder: Path, error: ItestError | None
-    ) -> StageFailure | None:
+    def _keep_evidence(self, suite: Suite, stack: Stack, folder: Path, error: ItestError | None) -> StageFailure | None:
         with stack.timed("evidence"):
             try:
                 stack.refresh()
@@ -133,7 +131,9 @@ def _died(stack: Stack) -> ItestError | None:
         problem = state_verdict(container)
         if problem and problem[0] in ("oom", "restarting"):
             cause, words, hint = problem
-            return ItestError("service", f"service {container.service}: {words} during the tests", cause=cause, hint=hint)
+            return ItestError(
+                "service", f"service {container.service}: {words} during the tests", cause=cause, hint=hint
+            )
     return None
 
 

@@ -189,7 +189,14 @@ def _eventually(check: Callable[[], T], timeout: float = 5.0) -> T:
 
     Raises AssertionError: the last one that check raised itself, or one that shows what it returned.
     """
-    from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
+    from tenacity import (
+        RetryError,
+        Retrying,
+        retry_if_exception_type,
+        retry_if_result,
+        stop_after_delay,
+        wait_exponential,
+    )
 
     retrying = Retrying(
         stop=stop_after_delay(timeout),

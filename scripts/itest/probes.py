@@ -41,7 +41,9 @@ class Target:
         wanted = port or self.service.port
         if wanted is None or wanted not in self.container.ports:
             published = ", ".join(map(str, self.container.ports)) or "none"
-            raise Refused(f"port {wanted} is not published (published: {published}); add 127.0.0.1::{wanted} to its ports")
+            raise Refused(
+                f"port {wanted} is not published (published: {published}); add 127.0.0.1::{wanted} to its ports"
+            )
         return Endpoint(*self.container.ports[wanted])
 
     @property
@@ -187,6 +189,8 @@ def _one_line(error: Exception) -> str:
 def _cause(error: Any) -> str:
     """The innermost reason of a requests error, which wraps urllib3's, which wraps the socket's."""
     reason: Any = error
-    while (inner := reason.args[0] if reason.args and isinstance(reason.args[0], Exception) else reason.__cause__) is not None:
+    while (
+        inner := reason.args[0] if reason.args and isinstance(reason.args[0], Exception) else reason.__cause__
+    ) is not None:
         reason = getattr(inner, "reason", inner)
     return _one_line(reason)

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from itest.stack import Stack
+from itest.suite import Suite
 
 CACHE = Path("build") / "itest" / "cache"
 INTERRUPT_GRACE = 20.0  # seconds that pytest gets to finish its report after an interrupt
@@ -36,9 +37,10 @@ class PytestRun:
 def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
     """Run the tests of a suite against its stack and return pytest's exit code, negative for a signal."""
     suite = stack.suite
-    command = [sys.executable, "-m", "pytest", "--no-header", str(suite.tests), f"--junitxml={one.junit}"]
+    command = [sys.executable, "-m", "pytest", "--no-header", f"--junitxml={one.junit}"]
+    command += [] if _paths(suite.root, one.arguments) else [str(suite.tests)]
     command += ["-o", f"cache_dir={suite.root / CACHE / suite.name}", "-o", "junit_family=xunit2"]
-    command += [*_last_failed(one.arguments), *one.arguments]
+    command += _own(suite, one.arguments)
     environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}
     if one.debugging:
         return subprocess.run(command, cwd=suite.root, env=environment, check=False).returncode
@@ -64,21 +66,40 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
     return process.returncode
 
 
-def has_last_failed(root: Path, suite: str) -> bool:
+def concerns(suite: Suite, others: Sequence[Suite], arguments: Sequence[str]) -> bool:
+    """Whether the arguments leave anything to do in a suite, as far as that can be told before it starts.
+
+    A path belongs to one suite; `--lf` means the tests that failed in any of them.
+    """
+    paths = _paths(suite.root, arguments)
+    if paths and not any(_inside(suite, path) for path in paths):
+        return False
+    if "--lf" in arguments or "--last-failed" in arguments:
+        return _has_failed(suite) or not any(map(_has_failed, others))
+    return True
+
+
+def _paths(root: Path, arguments: Sequence[str]) -> list[str]:
+    """The arguments that are files, folders or node ids."""
+    return [one for one in arguments if not one.startswith("-") and (root / one.partition("::")[0]).exists()]
+
+
+def _inside(suite: Suite, path: str) -> bool:
+    return (suite.root / path.partition("::")[0]).resolve().is_relative_to((suite.root / suite.tests).resolve())
+
+
+def _own(suite: Suite, arguments: Sequence[str]) -> list[str]:
+    """The arguments without the paths of other suites."""
+    others = [path for path in _paths(suite.root, arguments) if not _inside(suite, path)]
+    return [argument for argument in arguments if argument not in others]
+
+
+def _has_failed(suite: Suite) -> bool:
     """Whether the last run of a suite left failed tests to run again."""
     try:
-        return bool(json.loads((root / CACHE / suite / "v/cache/lastfailed").read_text()))
+        return bool(json.loads((suite.root / CACHE / suite.name / "v/cache/lastfailed").read_text()))
     except (OSError, ValueError):
         return False
-
-
-def wants_last_failed(arguments: Sequence[str]) -> bool:
-    return any(argument in ("--lf", "--last-failed") for argument in arguments)
-
-
-def _last_failed(arguments: Sequence[str]) -> list[str]:
-    """`--lf` means the failed tests of all suites together, so a suite without any runs none of its own."""
-    return ["--last-failed-no-failures=none"] if wants_last_failed(arguments) else []
 
 
 class _Interrupter:

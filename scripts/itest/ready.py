@@ -127,7 +127,11 @@ def verdict(container: Container) -> tuple[str, str, str] | None:
     by_hand = "the log says why; `make up` and `make logs` with SUITE=… start the same stack by hand"
     if state.get("OOMKilled"):
         variable = f"{container.service.upper()}_MEMORY"
-        return "oom", "was killed for using more memory than its mem_limit", f"raise mem_limit in its layer ({variable})"
+        return (
+            "oom",
+            "was killed for using more memory than its mem_limit",
+            f"raise mem_limit in its layer ({variable})",
+        )
     if container.restarts or state["Status"] == "restarting":
         return "restarting", f"exited with {_meaning(state['ExitCode'])} and was restarted", by_hand
     if state["Status"] in ("exited", "dead"):

@@ -20,7 +20,7 @@ from types import FrameType
 from itest import capacity, compose, data, engine, errors, evidence, images, junit, pytesting, runs, summary, verdict
 from itest import suite as suites
 from itest.console import Console
-from itest.errors import Category, ItestError
+from itest.errors import ItestError
 from itest.lane import Lane
 from itest.mask import Masker
 from itest.results import StageFailure, SuiteResult
@@ -61,7 +61,9 @@ def select(root: Path, settings: Settings) -> list[Suite]:
     """The suites that SUITE and TAGS choose, loaded and checked. Raises ItestError (usage)."""
     names = settings.suites or suites.names(root)
     if not names:
-        raise ItestError("usage", "no suite: compose/suites has no .env file", hint="compose/suites/README.md", cause="suite")
+        raise ItestError(
+            "usage", "no suite: compose/suites has no .env file", hint="compose/suites/README.md", cause="suite"
+        )
     loaded = [suites.load(root, name, settings.profile) for name in dict.fromkeys(names)]
     chosen = [one for one in loaded if not settings.tag_list or set(settings.tag_list) & set(one.tags)]
     if not chosen:
@@ -106,12 +108,12 @@ def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _P
         cancelled=Event(),
         timings={"images": time.monotonic() - started},
     )
-    _all_lanes(root, lane, progress, jobs)
+    _all_lanes(lane, progress, jobs)
 
 
-def _all_lanes(root: Path, lane: Lane, progress: _Progress, jobs: int) -> None:
+def _all_lanes(lane: Lane, progress: _Progress, jobs: int) -> None:
     """Run the suites side by side. After Ctrl-C those under way clean up and the others don't start."""
-    waiting = [suite for suite in progress.suites if not _spared(root, lane.arguments, suite, progress)]
+    waiting = [suite for suite in progress.suites if pytesting.concerns(suite, progress.suites, lane.arguments)]
     first_failure_ends = {"-x", "--exitfirst"} & set(lane.arguments)
     running: dict[Future[SuiteResult], Suite] = {}
     with ThreadPoolExecutor(jobs, thread_name_prefix="suite") as pool:
@@ -131,15 +133,6 @@ def _all_lanes(root: Path, lane: Lane, progress: _Progress, jobs: int) -> None:
                     raise
                 lane.cancelled.set()
                 waiting.clear()
-
-
-def _spared(root: Path, arguments: Sequence[str], suite: Suite, progress: _Progress) -> bool:
-    """Whether `--lf` leaves a suite out: others have failed tests to run again and it has none."""
-    if not pytesting.wants_last_failed(arguments):
-        return False
-    return not pytesting.has_last_failed(root, suite.name) and any(
-        pytesting.has_last_failed(root, other.name) for other in progress.suites
-    )
 
 
 def _make_secrets(chosen: Sequence[Suite]) -> Masker:
@@ -164,7 +157,11 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
     category = verdict.run_category(results, error.category if error else None)
     seconds = time.monotonic() - progress.started
     # What failed before any suite began has a test suite of its own, or a reader of JUnit alone would see no red.
-    before = [verdict.stopped("itest", StageFailure.from_error(error, stage="set-up"), timings={}, services={})] if error else []
+    before = (
+        [verdict.stopped("itest", StageFailure.from_error(error, stage="set-up"), timings={}, services={})]
+        if error
+        else []
+    )
     junit.merge([*before, *results], one.folder / "junit.xml", one.id, seconds=seconds, mask=progress.masker.text)
     summary.write(
         one.summary,

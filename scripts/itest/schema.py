@@ -78,9 +78,7 @@ def checks(file: YamlFile, keys: tuple[str | int, ...], value: Any) -> tuple[Che
     """`ready:`, one probe or a list of them."""
     items = value if isinstance(value, list) else [value]
     places = [(*keys, index) for index in range(len(items))] if isinstance(value, list) else [keys]
-    return tuple(
-        check for place, item in zip(places, items, strict=True) for check in _checks_of(file, place, item)
-    )
+    return tuple(check for place, item in zip(places, items, strict=True) for check in _checks_of(file, place, item))
 
 
 def _checks_of(file: YamlFile, keys: tuple[str | int, ...], value: Any) -> Iterable[Check]:

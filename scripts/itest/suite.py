@@ -96,7 +96,9 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
     overlay = SUITES / f"{name}.yaml"
     for file in files:
         if file.path != overlay and "x-itest" in file.data:
-            raise wrong(file, ("x-itest",), "top-level `x-itest` belongs to the suite's overlay", f"move it to {overlay}")
+            raise wrong(
+                file, ("x-itest",), "top-level `x-itest` belongs to the suite's overlay", f"move it to {overlay}"
+            )
     services = _services(files)
     suite = _suite(root, name, env_file, overlay, files, services)
     _refuse_cycles(files, services)

@@ -71,9 +71,7 @@ def read(root: Path, path: Path) -> YamlFile:
         loader.dispose()
 
 
-def _collect(
-    path: Path, node: yaml.Node, keys: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
-) -> None:
+def _collect(path: Path, node: yaml.Node, keys: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             place = (*keys, str(key.value))

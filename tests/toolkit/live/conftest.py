@@ -26,7 +26,9 @@ def machine() -> None:
     """An engine that answers and the images of all suites, as `make itest` would make sure of them."""
     compose.scrub_environment()
     engine.ensure(print)
-    images.ensure([need for name in suite.names(ROOT) for need in images.needs_of(suite.load(ROOT, name).config)], print)
+    images.ensure(
+        [need for name in suite.names(ROOT) for need in images.needs_of(suite.load(ROOT, name).config)], print
+    )
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Checkout:
         assert old in text, f"{path} has no {old!r}"
         self.write(path, text.replace(old, new))
 
-    def suite(self, name: str, layer: str, x_itest: str = "isolation: none", test: str = "def test_it(stack): pass") -> None:
+    def suite(
+        self, name: str, layer: str, x_itest: str = "isolation: none", test: str = "def test_it(stack): pass"
+    ) -> None:
         """Add a suite with a network, one layer of its own and one test file."""
         self.write(f"compose/layers/{name}.yaml", layer)
         self.write(f"compose/suites/{name}.yaml", f"x-itest:\n  {x_itest}\n")

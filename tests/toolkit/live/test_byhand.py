@@ -16,7 +16,9 @@ CONSTRAINTS = "tests/database/test_constraints.py"
 def variables(output: str) -> dict[str, str]:
     """The environment of a shell that evaluates what `make -s env` printed."""
     script = f"{output}\nenv -0"
-    done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    done = subprocess.run(
+        ["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
+    )
     return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
 
 

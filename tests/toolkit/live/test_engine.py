@@ -153,7 +153,9 @@ python3 scripts/engine.py; echo "misconfigured: $?"
 """
 
 
-@pytest.mark.skipif("ITEST_SLOW" not in os.environ, reason="45 s each and the distribution's packages; ITEST_SLOW=1 runs it")
+@pytest.mark.skipif(
+    "ITEST_SLOW" not in os.environ, reason="45 s each and the distribution's packages; ITEST_SLOW=1 runs it"
+)
 @pytest.mark.parametrize("release", ["trixie", "bookworm"])
 def test_a_bare_debian_gets_an_engine_installed_and_started(release, tmp_path):
     """In a privileged container of nothing but the distribution's base, three first calls at once."""

@@ -6,9 +6,6 @@ import json
 import os
 import re
 import signal
-import stat
-import subprocess
-import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 
@@ -78,7 +75,9 @@ def test_no_artifact_holds_a_secret_of_the_run(checkout):
 
 
 def test_a_failing_test_is_exit_1_and_names_the_test(checkout):
-    checkout.suite("tiny", REDIS, test="def test_sum(redis_client):\n    assert redis_client.ping()\n    assert 1 + 1 == 3")
+    checkout.suite(
+        "tiny", REDIS, test="def test_sum(redis_client):\n    assert redis_client.ping()\n    assert 1 + 1 == 3"
+    )
     ended = checkout.run("run", "--suite", "tiny")
     assert ended.code == 1, ended.output
     assert (checkout.summary["category"], checkout.summary["suites"]["tiny"]["cause"]) == ("test", "assertion")
@@ -242,7 +241,12 @@ def test_each_xdist_worker_has_a_stack_of_its_own(checkout):
 
 
 def test_ten_runs_at_once_share_a_machine_without_a_clash(checkout):
-    checkout.suite("tiny", REDIS, x_itest="isolation: delete", test="def test_it(redis_client):\n    assert redis_client.incr('x') == 1")
+    checkout.suite(
+        "tiny",
+        REDIS,
+        x_itest="isolation: delete",
+        test="def test_it(redis_client):\n    assert redis_client.incr('x') == 1",
+    )
     with ThreadPoolExecutor(10) as pool:
         ended = list(pool.map(lambda _: checkout.run("run", "--suite", "tiny", timeout=300), range(10)))
     assert [one.code for one in ended] == [0] * 10, "\n".join(one.output for one in ended if one.code)

@@ -75,7 +75,7 @@ def test_a_failure_that_postgresql_gives_no_position_for_is_found_by_its_stateme
 ) -> None:
     write(
         "m/V0001__a.sql",
-        "CREATE TABLE a (i int CHECK (i > 0));\n-- first\nINSERT INTO a\n  VALUES (1);\n\n-- bad\nINSERT INTO a VALUES (0);\n",
+        "CREATE TABLE a (i int CHECK (i > 0));\n--\nINSERT INTO a\n  VALUES (1);\n\n-- bad\nINSERT INTO a VALUES (0);\n",
     )
     shown = message(dsn, found())
     assert (
@@ -97,7 +97,7 @@ def test_a_syntax_error_is_found_in_a_long_line(dsn: str, write: Write, found: C
 def test_a_deferred_constraint_speaks_up_at_the_commit(dsn: str, conn: Conn, write: Write, found: Callable) -> None:
     write(
         "m/V0001__a.sql",
-        "CREATE TABLE a (i int PRIMARY KEY, p int REFERENCES a DEFERRABLE INITIALLY DEFERRED); INSERT INTO a VALUES (1, 2)",
+        "CREATE TABLE a (i int PRIMARY KEY, p int REFERENCES a INITIALLY DEFERRED);\nINSERT INTO a VALUES (1, 2)",
     )
     shown = message(dsn, found())
     assert 'migration m/V0001__a.sql: at its commit: insert or update on table "a" violates foreign key' in shown
