@@ -39,7 +39,7 @@ seed: ## back to the seeded state
 
 ##@ The machine
 engine: ## a Docker engine that answers, installed and started where that is possible
-	@$(VERB)/engine.py
+	@$(PYTHON) scripts/engine.py
 images: ## every image that the suites need: pulled, or built where no registry answers
 	@$(VERB)/images.py
 clean: ## remove this checkout's kept stacks, results and caches

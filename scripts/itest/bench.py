@@ -40,8 +40,8 @@ def compare(ours: Clocked, theirs: Clocked, pairs: int) -> Ratio:
     timed = [(ours(), theirs()) for _ in range(pairs)]
     ratios = [mine / other for mine, other in timed]
     mine, other = (statistics.median(column) for column in zip(*timed, strict=True))
-    rounded = (round(number, 3) for number in (mine, other, statistics.median(ratios), min(ratios), max(ratios)))
-    return Ratio(*rounded, n=pairs)
+    ratio, low, high = statistics.median(ratios), min(ratios), max(ratios)
+    return Ratio(round(mine, 3), round(other, 3), round(ratio, 3), round(low, 3), round(high, 3), pairs)
 
 
 def run(root: Path, pairs: int, report: Callable[[str], None]) -> dict[str, Ratio]:
@@ -94,8 +94,8 @@ def _testcontainers(suite: Suite) -> float:
     from testcontainers.postgres import PostgresContainer
 
     service = suite.config["services"]["postgres"]
-    container = PostgresContainer(service["image"], driver=None).with_command(service["command"])
-    container.with_kwargs(tmpfs={"/var/lib/postgresql/data": "uid=999,gid=999,mode=0700"})
+    container = PostgresContainer(service["image"], username="postgres", password="itest", dbname="app", driver=None)
+    container.with_command(service["command"]).with_tmpfs_mount("/var/lib/postgresql/data")
     started = time.monotonic()
     try:
         container.start()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from itest.errors import ItestError
 
-OLDEST_ENGINE = (23, 0)  # the first whose client builds by buildx and names JSON as a format
+OLDEST_ENGINE = (25, 0)  # the first with healthcheck.start_interval, which the layers use to start fast
 OLDEST_COMPOSE = (2, 24)  # the first with optional env files
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 

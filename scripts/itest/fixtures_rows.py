@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from psycopg import Connection, RawCursor
 from psycopg.sql import SQL, Composed, Identifier
@@ -18,16 +18,17 @@ from itest.schema import nearest
 
 T = TypeVar("T", bound=Hashable)
 
-# One row a table that the file may mean: its columns with type and default (an identity's is its sequence), and the
-# tables that it refers to. A name without schema is looked up in search_path, as in SQL.
+# One row a table that the file may mean: its columns, and the tables that it refers to. A name without schema is looked
+# up in search_path, as in SQL.
 CATALOGUE = """
     SELECT name, c.oid, n.nspname, c.relname,
-           (SELECT jsonb_object_agg(a.attname, jsonb_build_array(
+           (SELECT coalesce(jsonb_object_agg(a.attname, jsonb_build_array(
                 format_type(a.atttypid, a.atttypmod),
                 CASE WHEN a.attidentity <> '' THEN
                     format('nextval(%L::regclass)',
                            pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname))
-                WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END))
+                WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+                a.attgenerated <> '')), '{}')
             FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
            ARRAY(SELECT confrelid FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f')
@@ -45,18 +46,26 @@ NAMES = """
 """
 
 
+class Column(NamedTuple):
+    """type and default as SQL; an identity's default is its sequence. generated: takes no value."""
+
+    type: str
+    default: str | None
+    generated: bool
+
+
 @dataclass(frozen=True)
 class Target:
     """A table of the database and the rows that a file has for it.
 
-    columns: name -> (type, default as SQL, or None); parents: oids of the tables that it refers to.
+    parents: oids of the tables that it refers to.
     """
 
     table: Table
     oid: int
     schema: str
     name: str
-    columns: Mapping[str, tuple[str, str | None]]
+    columns: Mapping[str, Column]
     parents: frozenset[int]
 
 
@@ -72,7 +81,8 @@ def find(conn: Connection, file: DataFile, tables: Sequence[Table]) -> list[Targ
         if oid in targets:
             problem = f"{targets[oid].table.name} and {table.name} are the same table"
             raise file.error(problem, line=table.line, hint="merge the two lists of rows")
-        targets[oid] = Target(table, oid, schema, name, columns, frozenset(parents))
+        named = {column: Column(*of) for column, of in columns.items()}
+        targets[oid] = Target(table, oid, schema, name, named, frozenset(parents))
         _check_columns(file, targets[oid])
     return list(targets.values())
 
@@ -99,10 +109,11 @@ def _statement(target: Target, parameter: int) -> Composed:
     A column that a row leaves out gets its default, one that is null gets NULL.
     """
     rows = target.table.rows
-    used = [name for name in target.columns if any(name in row.keys for row in rows)] or list(target.columns)[:1]
+    used = [name for name in target.columns if any(name in row.keys for row in rows)]
+    used = used or [name for name, column in target.columns.items() if not column.generated][:1]
     values = []
     for name in used:
-        default = target.columns[name][1]
+        default = target.columns[name].default
         value = SQL("r.{}").format(Identifier(name))
         if default is not None and not all(name in row.keys for row in rows):
             left_out = SQL("CASE WHEN x.e -> {} IS NULL THEN {} ELSE {} END")
@@ -118,7 +129,7 @@ def _statement(target: Target, parameter: int) -> Composed:
 
 def as_rows(target: Target, used: Iterable[str], parameter: int) -> Composed:
     """The rows of parameter `$n` as `r`, with `x.e` for the JSON object and `x.n` for the row's number."""
-    types = [SQL("{} {}").format(Identifier(name), SQL(target.columns[name][0])) for name in used]
+    types = [SQL("{} {}").format(Identifier(name), SQL(target.columns[name].type)) for name in used]
     return SQL("json_array_elements({}::json) WITH ORDINALITY AS x(e, n), json_to_record(x.e) AS r({})").format(
         SQL(f"${parameter}"), SQL(", ").join(types)
     )

@@ -111,7 +111,7 @@ def reset(conn: Connection) -> None:
     if conn.info.transaction_status != TransactionStatus.IDLE:
         conn.rollback()
     try:
-        conn.execute(f"{sql.RESTORE}; SELECT itest.reset()", prepare=False)  # several statements can't be prepared
+        conn.execute(f"{sql.RESTORE}; SELECT itest.reset()")
     except (LockNotAvailable, DeadlockDetected) as error:
         conn.rollback()
         problem = "another session kept its locks; a test, or a service, left a transaction open"

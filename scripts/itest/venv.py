@@ -4,8 +4,8 @@
     python3 scripts/itest/venv.py                         only make sure of .venv
 
 A stamp inside .venv, written last, says what it was made from. While that is current this costs a few milliseconds,
-so nothing is imported that only venv_build.py needs. It may run from inside the very .venv that gets replaced: the
-interpreter and the library behind that are the base's. Standard library only.
+so nothing is imported that only venv_build.py needs. Called from inside the very .venv that is to be replaced, it goes
+on in the Python behind that. Standard library only.
 """
 
 # ruff: noqa: PTH100, PTH118, PTH120
@@ -47,6 +47,16 @@ def become(argv: list[str]) -> None:
         os.execv(PYTHON, [PYTHON, *argv])
 
 
+def leave() -> None:
+    """Out of a virtual environment: start again in the Python that it was made from."""
+    # Python 3.10 takes the environment's own for its base.
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    if base == sys.executable:
+        base = os.path.realpath(base)
+    if sys.prefix != sys.base_prefix and base != sys.executable:
+        os.execv(base, [base, *sys.orig_argv[1:]])
+
+
 def main() -> None:
     """Make .venv, then become what the command line names. Raises ItestError (engine), as venv_build.make does."""
     from itest.venv_build import make
@@ -73,6 +83,7 @@ if __name__ == "__main__":
         become(sys.argv[1:])
     else:
         check_python()
+        leave()
         from itest.errors import run_verb
 
         run_verb(main)

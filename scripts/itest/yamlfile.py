@@ -82,5 +82,6 @@ def _collect(path: Path, node: yaml.Node, keys: tuple[str | int, ...], lines: di
             _collect(path, value, place, lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            lines[(*keys, index)] = value.start_mark.line + 1
-            _collect(path, value, (*keys, index), lines)
+            item = (*keys, index)
+            lines[item] = value.start_mark.line + 1
+            _collect(path, value, item, lines)

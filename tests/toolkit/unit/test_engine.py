@@ -46,7 +46,7 @@ def said_of(**changes) -> tuple[str, str, str]:
     return error.cause, error.message, error.hint
 
 
-@pytest.mark.parametrize("version", ["23.0.0", "26.1.5+dfsg1", "29.0.1", "dev"])
+@pytest.mark.parametrize("version", ["25.0.0", "26.1.5+dfsg1", "29.0.1", "dev"])
 def test_an_engine_that_is_new_enough_is_used_as_it_is(version):
     assert diagnose(facts(server=version)) is None
 
@@ -162,7 +162,7 @@ def test_a_missing_compose_plugin_is_told_with_dockers_own_words():
 def test_old_versions_are_named_with_what_is_needed():
     assert said_of(server="20.10.24+dfsg1")[:2] == (
         "old",
-        "docker engine 20.10.24+dfsg1: too old, itest needs 23.0 or newer",
+        "docker engine 20.10.24+dfsg1: too old, itest needs 25.0 or newer",
     )
     assert said_of(compose="2.23.3")[:2] == ("old", "docker compose 2.23.3: too old, itest needs 2.24 or newer")
 

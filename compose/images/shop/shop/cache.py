@@ -24,8 +24,8 @@ class Cache:
         self.redis = Redis.from_url(
             url,
             decode_responses=True,
-            socket_connect_timeout=1.0,
-            socket_timeout=1.0,
+            socket_connect_timeout=0.5,
+            socket_timeout=0.5,
             retry=Retry(NoBackoff(), retries=0),
         )
         self.seconds = seconds

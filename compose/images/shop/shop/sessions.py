@@ -64,6 +64,7 @@ def login(credentials: Credentials, request: Request, pool: Pool) -> Tokens:
 @router.post("/refresh")
 def refresh(body: RefreshRequest, request: Request, pool: Pool) -> Tokens:
     """Trade a refresh token for new tokens."""
+    token_hash = _hash(body.refresh_token)
     with pool.connection() as connection:
         token = connection.execute(
             """
@@ -72,16 +73,15 @@ def refresh(body: RefreshRequest, request: Request, pool: Pool) -> Tokens:
             WHERE token_hash = %s
             FOR UPDATE
             """,
-            [_hash(body.refresh_token)],
+            [token_hash],
         ).fetchone()
-        session_id, used, expired, ended = token or (None, False, False, True)
-        if used:
-            _end(connection, session_id)
-        elif not expired and not ended:
-            connection.execute(
-                "UPDATE refresh_tokens SET used_at = now() WHERE token_hash = %s", [_hash(body.refresh_token)]
-            )
-            return _issue(connection, request.app.state.settings, session_id)
+        if token:
+            session_id, used, expired, ended = token
+            if used:
+                _end(connection, session_id)
+            elif not expired and not ended:
+                connection.execute("UPDATE refresh_tokens SET used_at = now() WHERE token_hash = %s", [token_hash])
+                return _issue(connection, request.app.state.settings, session_id)
     # Outside the block: within it, the error would roll back the end of the session.
     raise unauthorized("The refresh token is not valid")
 

@@ -69,11 +69,11 @@ def numbers() -> Iterator[int]:
 @pytest.fixture
 def dsn(server: str, numbers: Iterator[int]) -> Iterator[str]:
     """DSN of an empty database of this test's own."""
-    name = Identifier(f"test_{next(numbers)}")
+    name = f"test_{next(numbers)}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(SQL("CREATE DATABASE {} STRATEGY FILE_COPY").format(name))
-        yield make_conninfo(server, dbname=name._obj[0])
-        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        admin.execute(SQL("CREATE DATABASE {} STRATEGY FILE_COPY").format(Identifier(name)))
+        yield make_conninfo(server, dbname=name)
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_a_failure_that_postgresql_gives_no_position_for_is_found_by_its_stateme
 ) -> None:
     write(
         "m/V0001__a.sql",
-        "CREATE TABLE a (i int CHECK (i > 0));\n--\nINSERT INTO a\n  VALUES (1);\n\n-- bad\nINSERT INTO a VALUES (0);\n",
+        "CREATE TABLE a (i int CHECK (i > 0));\n--\nINSERT INTO a\n  SELECT 1;\n\n-- bad\nINSERT INTO a SELECT 0;\n",
     )
     shown = message(dsn, found())
     assert (
