@@ -110,7 +110,7 @@ def _make_up(suite: Suite) -> float:
         _call(["make", "-C", str(suite.root), "up", f"SUITE={suite.name}"])
         return time.monotonic() - started
     finally:
-        suite.project(f"itest-{suite.name}").down()
+        suite.project(suite.kept_name).down()
 
 
 def _make_itest(suite: Suite) -> float:
@@ -122,7 +122,7 @@ def _make_itest(suite: Suite) -> float:
 def _by_hand(suite: Suite) -> float:
     """What a shell script would do with the same files: compose up, the same pytest, compose down."""
     started = time.monotonic()
-    project = suite.project(f"itest-{suite.name}")
+    project = suite.project(suite.kept_name)
     try:
         _call(project.command("up", "-d", "--wait"))
         _call([sys.executable, "-m", "pytest", "-q", str(suite.root / suite.tests)], cwd=suite.root)

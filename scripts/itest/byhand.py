@@ -18,7 +18,7 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     suites.check(suite)
     with console.stage(suite.name, "images") as line:
         line.detail(images.describe(images.ensure(images.needs_of(suite.config), line.update)))
-    stack = Stack(suite, suite.project(f"itest-{suite.name}"))
+    stack = Stack(suite, suite.project(suite.kept_name))
     stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
     return stack
 

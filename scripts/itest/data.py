@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+
+import psycopg
 
 from itest import fixtures, migrate, migrations, reset, sql
 from itest.errors import ItestError
 from itest.fixtures import Fixture
+from itest.fixtures_redis import Command
 from itest.migrations import Migration
 from itest.suite import Suite
 
@@ -25,6 +30,13 @@ class Plan:
     @property
     def databases(self) -> list[str]:
         return [service.name for service in self.suite.services.values() if service.kind == "postgres"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any of the files does."""
+        files = [*(one.file for one in self.migrations), *(one.file for one in self.fixtures)]
+        told = "".join(f"{file.path}\0{file.text}\0" for file in files)
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
 def plan(suite: Suite) -> Plan:
@@ -45,66 +57,56 @@ def plan(suite: Suite) -> Plan:
 
 
 def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
-    """Migrate and seed the stores that aren't yet, and record their baseline. addresses: service -> DSN or URL.
+    """Migrate and seed the stores, unless they were seeded from these very files before; then they stay as they are.
 
-    Says what was done. Stores that were seeded before keep what is in them, so a stack can be brought up twice; when
-    there are new migrations for it, it returns to its baseline first. Raises ItestError (data): file, line or row.
+    Stores that were seeded from other files return to what the migrations left, are migrated on and seeded anew.
+    addresses: service -> DSN or URL. Says what was done. Raises ItestError (data): file, line or row.
     """
-    done = []
-    prepared = _prepared(one, addresses)
-    if prepared and not _pending(one, addresses):
-        return "seeded before"
-    for service in prepared:
-        with _session(addresses[service]) as connection:
-            reset.reset(connection)
-    if one.migrations:
-        applied = migrate.apply(addresses[one.databases[0]], one.migrations)
-        done.append(_count(len(applied), "migration"))
-    if one.fixtures and not prepared:
-        loaded = fixtures.load(one.fixtures, addresses)
-        done.append(_count(sum(each.files for each in loaded), "fixture"))
-    for service in one.databases:
-        with _session(addresses[service]) as connection:
-            reset.prepare(connection)
+    with ExitStack() as opened:
+        sessions = [opened.enter_context(_session(addresses[name])) for name in one.databases]
+        if sessions and all(reset.fingerprint(session) == one.fingerprint for session in sessions):
+            return "seeded before"
+        for session in sessions:
+            if reset.fingerprint(session, reset.MIGRATED) is not None:
+                reset.reset(session, reset.MIGRATED)
+        done = []
+        if one.migrations:
+            applied = migrate.apply(addresses[one.databases[0]], one.migrations)
+            done.append(_count(len(applied), "migration"))
+        for session in sessions:
+            reset.prepare(session, reset.MIGRATED)
+        for name, service in one.suite.services.items():
+            if service.kind == "redis":
+                _flush(addresses[name])
+        if one.fixtures:
+            loaded = fixtures.load(one.fixtures, addresses)
+            done.append(_count(sum(each.files for each in loaded), "fixture"))
+        for session in sessions:
+            reset.prepare(session, fingerprint=one.fingerprint)
     return ", ".join(done) or "no data"
 
 
 def reseed(one: Plan, addresses: Mapping[str, str]) -> str:
-    """Empty every store and load the fixtures as they are now. Raises ItestError (data); the old rows then stay gone."""
-    for service in one.databases:
-        with _session(addresses[service]) as connection:
-            reset.empty(connection)
-    for service, address in addresses.items():
-        if one.suite.services[service].kind == "redis":
-            _flush(address)
-    return prepare(one, addresses)
+    """Back to the seeded state, from the files as they are now. Raises ItestError (data) as `prepare` does."""
+    done = prepare(one, addresses)
+    for name in one.databases:
+        with _session(addresses[name]) as session:
+            reset.reset(session)
+    for name, service in one.suite.services.items():
+        if service.kind == "redis":
+            _flush(addresses[name], fixtures.commands(one.fixtures, name))
+    return "back to the seeded state" if done == "seeded before" else done
 
 
-def _prepared(one: Plan, addresses: Mapping[str, str]) -> list[str]:
-    found = []
-    for service in one.databases:
-        with _session(addresses[service]) as connection:
-            if reset.is_prepared(connection):
-                found.append(service)
-    return found
-
-
-def _pending(one: Plan, addresses: Mapping[str, str]) -> bool:
-    if not one.migrations:
-        return False
-    states = migrate.status(addresses[one.databases[0]], one.migrations)
-    return any(state.applied_at is None for state in states)
-
-
-def _session(dsn: str) -> sql.Connection:
+def _session(dsn: str) -> psycopg.Connection:
     return sql.connect(dsn, "itest data", lock_timeout=LOCK_TIMEOUT)
 
 
-def _flush(address: str) -> None:
+def _flush(address: str, seed: Sequence[Command] = ()) -> None:
     import redis
 
     with redis.Redis.from_url(address) as client:
-        reset.reset_redis(client, [])
+        reset.reset_redis(client, seed)
 
 
 def _count(number: int, what: str) -> str:

@@ -41,7 +41,8 @@ CATALOGUE = """
 NAMES = """
     SELECT CASE WHEN pg_table_is_visible(c.oid) THEN relname ELSE nspname || '.' || relname END
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'itest')
+    WHERE relkind IN ('r', 'p')
+      AND nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'itest_migrated', 'itest_seeded')
       AND relname <> 'itest_migrations'
 """
 

@@ -1,7 +1,8 @@
 """Back to the seeded state between tests by plain DELETE: every table, every sequence, one round trip.
 
-The baseline lives in the database, in schema `itest`: copies of the tables that held rows, the sequences' values, and
-the function that restores them. So a kept stack can be reset by whoever attaches to it. A table made after `prepare` is
+A baseline lives in the database, in a schema of its own: copies of the tables that held rows, the sequences' values, and
+the function that restores them. So a kept stack can be reset by whoever attaches to it. There are two: what the
+migrations left, and what the fixtures added to that. A table made after `prepare` is
 not covered, nor are large objects and materialised views.
 """
 
@@ -23,6 +24,8 @@ from itest.fixtures_redis import Command
 if TYPE_CHECKING:
     from redis import Redis
 
+MIGRATED, SEEDED = BASELINES = ("itest_migrated", "itest_seeded")  # schemas, both ours alone
+
 LOCK_TIMEOUT = 2.0  # seconds: a session that a test forgot holds its locks for ever
 
 # Partitions are taken one by one and their parents left out, so rows return to where they were. What an extension
@@ -34,7 +37,7 @@ TABLES = """
                  ORDER BY a.attnum)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'itest')
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'itest_migrated', 'itest_seeded')
       AND (n.nspname, c.relname) <> ('public', 'itest_migrations')
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
@@ -43,7 +46,7 @@ TABLES = """
 SEQUENCES = """
     SELECT c.oid, n.nspname, c.relname
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'itest'
+    WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname NOT IN ('itest_migrated', 'itest_seeded')
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
     ORDER BY c.oid
@@ -53,7 +56,7 @@ SEQUENCES = """
 # order; as a setting of the function it ends with it, however it ends. EXCLUSIVE also waits for row locks (FOR UPDATE),
 # which would block the DELETE half-way.
 FUNCTION = SQL("""
-    CREATE FUNCTION itest.reset() RETURNS void LANGUAGE plpgsql
+    CREATE FUNCTION {}() RETURNS void LANGUAGE plpgsql
     SET session_replication_role = replica SET lock_timeout = {} AS {}
 """)
 
@@ -71,15 +74,16 @@ class Table(NamedTuple):
     def sql(self) -> Identifier:
         return Identifier(self.schema, self.name)
 
-    @property
-    def copy(self) -> Identifier:
-        return Identifier("itest", f"table_{self.oid}")
+    def copy(self, baseline: str) -> Identifier:
+        return Identifier(baseline, f"table_{self.oid}")
 
 
-def prepare(conn: Connection, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
-    """Take the database as it is now for the baseline; an older one is replaced. conn: superuser, in autocommit.
+def prepare(
+    conn: Connection, baseline: str = SEEDED, *, fingerprint: str = "", lock_timeout: float = LOCK_TIMEOUT
+) -> None:
+    """Take the database as it is now for a baseline; an older one of that name is replaced. conn: superuser, autocommit.
 
-    lock_timeout: seconds that a reset may wait for other sessions.
+    fingerprint: what the baseline was made from. lock_timeout: seconds that a reset may wait for other sessions.
     """
     tables = [Table(*row) for row in conn.execute(TABLES).fetchall()]
     sequences = conn.execute(SEQUENCES).fetchall()
@@ -88,30 +92,35 @@ def prepare(conn: Connection, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         for oid, schema, name in sequences
     ]
     none = SQL("SELECT NULL::oid, NULL::bigint, NULL::boolean WHERE false")
+    schema, kept = Identifier(baseline), Identifier(baseline, "sequences")
+    body = Literal(_body(tables, baseline).as_string(conn))
     statements = [
-        SQL("DROP SCHEMA IF EXISTS itest CASCADE; CREATE SCHEMA itest"),
-        *(_copy(table) for table in tables if table.seeded),
-        SQL("CREATE TABLE itest.sequences (oid, last_value, is_called) AS ") + SQL(" UNION ALL ").join([none, *values]),
-        FUNCTION.format(f"{lock_timeout * 1000:.0f}ms", Literal(_body(tables).as_string(conn))),
+        SQL("DROP SCHEMA IF EXISTS {} CASCADE; CREATE SCHEMA {}").format(schema, schema),
+        SQL("COMMENT ON SCHEMA {} IS {}").format(schema, fingerprint),
+        *(_copy(table, baseline) for table in tables if table.seeded),
+        SQL("CREATE TABLE {} (oid, last_value, is_called) AS ").format(kept) + SQL(" UNION ALL ").join([none, *values]),
+        FUNCTION.format(Identifier(baseline, "reset"), f"{lock_timeout * 1000:.0f}ms", body),
     ]
     with conn.transaction():
         conn.execute(SQL("; ").join(statements))
 
 
-def is_prepared(conn: Connection) -> bool:
-    """Whether this database has a baseline to return to."""
-    return conn.execute("SELECT to_regprocedure('itest.reset()')").fetchone() != (None,)
+def fingerprint(conn: Connection, baseline: str = SEEDED) -> str | None:
+    """What a baseline was made from; None where this database has no such baseline."""
+    asked = "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = %s"
+    row = conn.execute(asked, [baseline]).fetchone()
+    return str(row[0]) if row else None
 
 
-def reset(conn: Connection) -> None:
-    """Return to the baseline, this session's role and settings included; a transaction left open in it is rolled back.
+def reset(conn: Connection, baseline: str = SEEDED) -> None:
+    """Return to a baseline, this session's role and settings included; a transaction left open in it is rolled back.
 
     Raises ItestError (data): another session holds locks (it is named), or the schema is no longer the baseline's.
     """
     if conn.info.transaction_status != TransactionStatus.IDLE:
         conn.rollback()
     try:
-        conn.execute(f"{sql.RESTORE}; SELECT itest.reset()")
+        conn.execute(f"{sql.RESTORE}; SELECT {baseline}.reset()")
     except (LockNotAvailable, DeadlockDetected) as error:
         conn.rollback()
         problem = "another session kept its locks; a test, or a service, left a transaction open"
@@ -130,13 +139,13 @@ def reset_redis(client: Redis, seed: Iterable[Command]) -> None:
     fixtures_redis.run(client, seed, ("FLUSHDB",))
 
 
-def _copy(table: Table) -> Composed:
+def _copy(table: Table, baseline: str) -> Composed:
     # Logged, unlike a scratch table: a crash of PostgreSQL must not empty the baseline.
     columns = SQL(", ").join(map(Identifier, table.columns))
-    return SQL("CREATE TABLE {} AS SELECT {} FROM ONLY {}").format(table.copy, columns, table.sql)
+    return SQL("CREATE TABLE {} AS SELECT {} FROM ONLY {}").format(table.copy(baseline), columns, table.sql)
 
 
-def _body(tables: Iterable[Table]) -> Composed:
+def _body(tables: Iterable[Table], baseline: str) -> Composed:
     tables = list(tables)
     lines: list[SQL | Composed] = [SQL("BEGIN")]
     if tables:
@@ -147,8 +156,9 @@ def _body(tables: Iterable[Table]) -> Composed:
         if table.seeded:
             columns = SQL(", ").join(map(Identifier, table.columns))
             refill = SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {};")
-            lines.append(refill.format(table.sql, columns, columns, table.copy))
-    lines.append(SQL("PERFORM setval(oid, last_value, is_called) FROM itest.sequences;"))
+            lines.append(refill.format(table.sql, columns, columns, table.copy(baseline)))
+    sequences = Identifier(baseline, "sequences")
+    lines.append(SQL("PERFORM setval(oid, last_value, is_called) FROM {};").format(sequences))
     return SQL("\n").join([*lines, SQL("END")])
 
 

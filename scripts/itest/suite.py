@@ -45,6 +45,7 @@ class Suite:
 
     name: str
     root: Path
+    kept_name: str  # of the compose project by hand; a run makes its own
     env_files: tuple[Path, ...]
     files: tuple[YamlFile, ...]
     tests: Path
@@ -58,7 +59,7 @@ class Suite:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved compose configuration. Raises ItestError (usage) where compose refuses the files."""
-        return self.project(f"itest-{self.name}").config()
+        return self.project(self.kept_name).config()
 
     @property
     def secret_names(self) -> set[str]:
@@ -126,18 +127,23 @@ def check(suite: Suite) -> None:
 
 def _layers(root: Path, env_file: Path) -> list[Path]:
     """The files that COMPOSE_FILE names."""
+    value, line = _variable(root, env_file, "COMPOSE_FILE", "compose/base.yaml:compose/layers/postgres.yaml:…")
+    paths = [Path(part) for part in value.split(":") if part]
+    for path in paths:
+        if not (root / path).is_file():
+            near = [str(other.relative_to(root)) for other in (root / "compose").rglob("*.yaml")]
+            problem = f"{env_file}:{line}: COMPOSE_FILE names {path}, which does not exist"
+            raise ItestError("usage", problem, hint=schema.nearest(path, near), cause="config")
+    return paths
+
+
+def _variable(root: Path, env_file: Path, name: str, example: str) -> tuple[str, int]:
+    """A variable of an env file, and its line. Raises ItestError (usage) when it isn't there."""
     for number, line in enumerate((root / env_file).read_text(encoding="utf-8").splitlines(), start=1):
-        key, _, value = line.partition("=")
-        if key.strip() == "COMPOSE_FILE":
-            paths = [Path(part) for part in _expand(value.strip()).split(":") if part]
-            for path in paths:
-                if not (root / path).is_file():
-                    problem = f"{env_file}:{number}: COMPOSE_FILE names {path}, which does not exist"
-                    near = [str(other.relative_to(root)) for other in (root / "compose").rglob("*.yaml")]
-                    raise ItestError("usage", problem, hint=schema.nearest(path, near), cause="config")
-            return paths
-    hint = "COMPOSE_FILE=compose/base.yaml:compose/layers/postgres.yaml:…"
-    raise ItestError("usage", f"{env_file}: COMPOSE_FILE is missing", hint=hint, cause="config")
+        key, equals, value = line.partition("=")
+        if equals and key.strip() == name:
+            return _expand(value.strip()), number
+    raise ItestError("usage", f"{env_file}: {name} is missing", hint=f"add {name}={example}", cause="config")
 
 
 def _expand(value: str) -> str:
@@ -217,6 +223,7 @@ def _suite(
     return Suite(
         name=name,
         root=root,
+        kept_name=_variable(root, env_file, "COMPOSE_PROJECT_NAME", f"itest-{name}")[0],
         env_files=(env_file,),
         files=files,
         tests=_folders(root, file, "tests", said.get("tests", f"tests/{name}"))[0],

@@ -74,7 +74,7 @@ def test_a_stack_by_hand_from_up_to_down(named):
     assert named.leftovers() == {"containers": [], "networks": []}
 
 
-def test_up_twice_keeps_what_is_in_the_database_and_applies_only_what_is_new(named):
+def test_up_twice_keeps_what_is_in_the_database_and_seeds_anew_when_its_files_changed(named):
     assert named.run("up", "--suite", "database").code == 0
     dsn = variables(named.run("env").output)["ITEST_POSTGRES_DSN"]
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -83,8 +83,9 @@ def test_up_twice_keeps_what_is_in_the_database_and_applies_only_what_is_new(nam
         assert "seeded before" in again.output
         assert connection.execute("SELECT count(*) FROM order_lines").fetchone() == (0,)
         named.write("migrations/shop/V9000__new.sql", "CREATE TABLE brand_new (id int PRIMARY KEY);")
-        assert "1 migration" in named.run("up", "--suite", "database").output
+        assert "1 migration, 3 fixtures" in named.run("up", "--suite", "database").output
         assert connection.execute("SELECT count(*) FROM brand_new").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) > 0 FROM order_lines").fetchone() == (True,)
     assert "removed" in named.run("down", "--all").output
     assert named.leftovers() == {"containers": [], "networks": []}
 

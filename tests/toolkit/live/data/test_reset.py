@@ -119,12 +119,12 @@ def test_role_and_settings_of_the_session_return_too(conn: Conn, seeded: dict[st
 
 def test_whoever_attaches_to_a_prepared_database_can_reset_it(dsn: str, conn: Conn) -> None:
     conn.execute(SCHEMA.encode())
-    assert not reset.is_prepared(conn)
+    assert not reset.fingerprint(conn) is not None
     reset.prepare(conn)
     before = state(conn)
     conn.execute("INSERT INTO people (name) VALUES ('x')")
     with psycopg.connect(dsn, autocommit=True) as later:
-        assert reset.is_prepared(later)
+        assert reset.fingerprint(later) == ""
         reset.reset(later)
     assert state(conn) == before
 
