@@ -92,15 +92,6 @@ class Project:
         with self._run("service", verb, f"service {service} of {self.name}"):
             getattr(self._client.compose, verb)(service)
 
-    def logs(self, service: str, *, tail: int | None = None) -> str:
-        """What a service printed so far, with timestamps."""
-        with self._run("engine", "logs", f"service {service} of {self.name}"):
-            return str(
-                self._client.compose.logs(
-                    service, tail=None if tail is None else str(tail), no_log_prefix=True, timestamps=True
-                )
-            )
-
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command inside a service and return what it printed. Raises DockerException when it fails."""
         with _inside(self.root):
@@ -148,6 +139,15 @@ def inspect(ids: Sequence[str]) -> list[Container]:
         return []
     found = subprocess.run(["docker", "container", "inspect", *ids], capture_output=True, text=True, check=False)
     return [_container(raw) for raw in json.loads(found.stdout or "[]")]
+
+
+def logs(container: Container, *, tail: int | None = None) -> str:
+    """What a container printed so far, both streams as they came, with timestamps. tail: only so many lines of the end."""
+    # Not `docker compose logs`, which writes terminal control sequences even into a pipe.
+    last = [] if tail is None else ["--tail", str(tail)]
+    command = ["docker", "container", "logs", "--timestamps", *last, container.id]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.decode(errors="replace")
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:

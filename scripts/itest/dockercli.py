@@ -17,6 +17,7 @@ from typing import IO
 
 from itest.errors import ItestError
 
+GRACE = 5.0  # seconds for a command to end after it was asked to
 POLL = 0.1  # seconds between two looks at `stop` while a command prints nothing
 
 
@@ -45,7 +46,7 @@ def watch(
     environment: variables on top of this process's own. first_line_within: seconds.
     Raises ItestError (interrupted) once `stop` is set, Silent when no line came in time; the command is ended first.
     """
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -53,20 +54,29 @@ def watch(
         text=True,
         errors="replace",
         env={**os.environ, **(environment or {})},
-    ) as process:
-        assert process.stdout is not None  # stdout=PIPE
-        try:
-            _read(process.stdout, on_line, stop, first_line_within)
-        except BaseException:
-            process.terminate()
-            raise
-        return process.wait()
-
-
-def _read(stream: IO[str], on_line: Callable[[str], None], stop: Event, first_line_within: float | None) -> None:
-    """Lines until the stream ends. A thread reads them, so that silence is noticed too."""
+    )
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_pump, args=(stream, lines), daemon=True).start()
+    # A thread of its own reads, so that silence is noticed too.
+    reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
+    reader.start()
+    try:
+        _hand_over(lines, on_line, stop, first_line_within)
+        return process.wait()
+    finally:
+        _end(process)
+        reader.join()
+
+
+def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def _hand_over(
+    lines: queue.SimpleQueue[str | None], on_line: Callable[[str], None], stop: Event, first_line_within: float | None
+) -> None:
     deadline = None if first_line_within is None else time.monotonic() + first_line_within
     while not stop.is_set():
         try:
@@ -82,7 +92,11 @@ def _read(stream: IO[str], on_line: Callable[[str], None], stop: Event, first_li
     raise ItestError("interrupted", "images: interrupted")
 
 
-def _pump(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
-    for line in stream:
-        lines.put(line)
-    lines.put(None)
+def _end(process: subprocess.Popen[str]) -> None:
+    """Asked politely, docker tells its engine to stop the work too; nothing to do where it has ended by itself."""
+    process.terminate()
+    try:
+        process.wait(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from itest.dockercli import query
 from itest.errors import ItestError
@@ -38,7 +39,7 @@ def find(references: Iterable[str]) -> dict[str, LocalImage]:
     if not wanted:
         return {}
     done = query("image", "inspect", *wanted)
-    found = [LocalImage(one["Id"], one["Config"].get("Labels") or {}) for one in json.loads(done.stdout or "[]")]
+    found = [LocalImage(one["Id"], _labels(one)) for one in json.loads(done.stdout or "[]")]
     missing = [reference for reference in wanted if _is_missing(reference, done.stderr)]
     present = [reference for reference in wanted if reference not in missing]
     if len(present) == len(found):
@@ -49,6 +50,10 @@ def find(references: Iterable[str]) -> dict[str, LocalImage]:
         )
     # An engine that words it differently: ask for each alone.
     return {one: image for one in wanted for image in find([one]).values()} if len(wanted) > 1 else {}
+
+
+def _labels(image: Mapping[str, Any]) -> Mapping[str, str]:
+    return (image["Config"] or {}).get("Labels") or {}  # an image may be without either
 
 
 def _is_missing(reference: str, complaints: str) -> bool:
@@ -71,8 +76,6 @@ def prune(keep: Iterable[str]) -> None:
     # Both are RFC 3339. In which time zone the engine writes doesn't matter for a week.
     oldest = (datetime.now(timezone.utc) - UNUSED_AFTER).isoformat()
     old = [image for image in inspected if image["Metadata"]["LastTagTime"] < oldest]
-    ours = {
-        image["Config"]["Labels"][STANDIN] for image in old if image["Config"]["Labels"][STANDIN] in image["RepoTags"]
-    }
+    ours = {_labels(image)[STANDIN] for image in old if _labels(image)[STANDIN] in image["RepoTags"]}
     if ours - set(keep):
         query("image", "rm", *sorted(ours - set(keep)))

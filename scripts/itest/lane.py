@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from itest import evidence, pytesting, verdict
+from itest import compose, evidence, pytesting, verdict
 from itest import stack as stacks
 from itest.errors import ItestError
 from itest.mask import Masker
@@ -84,6 +84,9 @@ class Lane:
         with self.open_stage(suite.name, "down"), stack.timed("down"):
             try:
                 _remove(stack)
+                for project in compose.leases():
+                    if project.startswith(f"{stack.name}-"):  # of a pytest-xdist worker that was killed
+                        _remove(Stack(suite, suite.project(project)))
             except ItestError as problem:
                 return StageFailure.from_error(problem, stage="down")
         return None

@@ -108,9 +108,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STACKS] = _Stacks(config.rootpath, worker, _reporter(config))
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if _STACKS in config.stash:
-        config.stash[_STACKS].close()
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Not at unconfigure: pytest-xdist waits for a worker until this is done, and may kill it afterwards.
+    session.config.stash[_STACKS].close()
 
 
 def _reporter(config: pytest.Config) -> Callable[[str], None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from itest.compose import Container, Project, inspect
+from itest.compose import Container, Project, inspect, logs
 from itest.kinds import KINDS, Endpoint
 from itest.schema import Check
 from itest.suite import Service
@@ -160,7 +160,7 @@ def _exec(target: Target, check: Check) -> None:
 
 
 def _log(target: Target, check: Check) -> None:
-    if not re.search(check.value, target.project.logs(target.service.name), re.MULTILINE):
+    if not re.search(check.value, logs(target.container), re.MULTILINE):
         raise NotReady(f"no line of the log matches /{check.value}/ yet")
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Event
 
-from itest.compose import Container, inspect
+from itest.compose import Container, inspect, logs
 from itest.errors import ItestError
 from itest.probes import NotReady, Refused, Target, checks_of, probe
 
@@ -169,6 +169,6 @@ def _failure(one: _Wait, container: Container, cause: str, words: str, hint: str
 def _evidence(one: _Wait, container: Container) -> str:
     """Last probe, health log and the end of the log."""
     health = container.health_log[-3:] or ["no healthcheck has run"]
-    log = one.target.project.logs(one.target.service.name, tail=15).splitlines() or ["(it printed nothing)"]
+    log = logs(container, tail=15).splitlines() or ["(it printed nothing)"]
     parts = {"last probe": [one.last_error], "health": health, "log": log}
     return "\n".join(f"{title}: {line}" for title, lines in parts.items() for line in lines)

@@ -18,7 +18,7 @@ STAGES = ("images", "up", "ready", "data", "pytest", "evidence", "down")
 
 @dataclass(frozen=True)
 class StageFailure:
-    """Why a suite is red: an ItestError, the stage that raised it, and where its evidence lies."""
+    """Why a suite is red: an ItestError, the stage that raised it, where its evidence lies, what was seen at once."""
 
     category: Category
     cause: str
@@ -26,11 +26,12 @@ class StageFailure:
     hint: str = ""
     evidence: Path | None = None
     stage: str = ""
+    seen: str = ""
 
     @classmethod
     def from_error(cls, error: ItestError, *, stage: str = "", evidence: Path | None = None) -> StageFailure:
         """The same failure as data."""
-        return cls(error.category, error.cause, error.message, error.hint, evidence, stage)
+        return cls(error.category, error.cause, error.message, error.hint, evidence, stage, error.evidence)
 
     @property
     def headline(self) -> str:

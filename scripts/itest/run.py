@@ -174,9 +174,12 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
         masker=progress.masker,
     )
     if results:
+        console.print("")
         console.print(progress.masker.text(summary.table(results, colour=console.colour)))
     if error:
         console.print(progress.masker.text(str(error)))
+    console.print("")
+    console.print(summary.closing(results, category, seconds))
     console.print(f"evidence: {one.folder.relative_to(root)}")
     return errors.exit_code(category)
 

@@ -1,7 +1,7 @@
 """Running SQL files: a whole file in one round trip, and when a statement fails, its line and PostgreSQL's own words.
 
-PostgreSQL splits the file itself (simple query protocol); it is split here only to explain a failure, or where each
-statement must be sent alone.
+PostgreSQL splits the file itself (simple query protocol); it is split here only to refuse one that could not work, to
+explain a failure, or where each statement must be sent alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from psycopg.errors import Diagnostic, LockNotAvailable
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from itest import sqlsplit
 from itest.datafile import DataFile
 from itest.errors import ItestError
 
@@ -26,13 +27,9 @@ RESTORE = "RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL"
 
 SHOWN = 120  # characters of a long line that a message shows
 
-# Comments, dollar-quoted bodies, strings and quoted names: what may hold a semicolon that ends nothing.
-OPAQUE = re.compile(r"--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|'[^']*'|\"[^\"]*\"", re.DOTALL)
-
+# The opening of a statement that begins or ends a transaction; ROLLBACK TO does neither.
 TRANSACTION = re.compile(
-    r"(?:^|;)\s*(?P<word>begin|start\s+transaction|commit|end|abort|prepare\s+transaction"
-    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
-    re.IGNORECASE,
+    r"(BEGIN|START TRANSACTION|COMMIT|END|ABORT|PREPARE TRANSACTION|ROLLBACK(?! (?:(?:WORK|TRANSACTION) )?TO\b))(?!\S)"
 )
 
 # https://www.postgresql.org/docs/current/view-pg-locks.html
@@ -68,22 +65,23 @@ def connect(dsn: str, application: str, *, lock_timeout: float) -> Connection:
 def refuse(file: DataFile, hint: str) -> None:
     """What can be known without a server. Raises ItestError (data) for a file without statements or that would end the
     transaction it runs in; `hint` says what to do about the latter."""
-    refuse_empty(file)
-    plain = _without_opaque(file.text)
-    found = list(TRANSACTION.finditer(plain))
-    if not found:
-        return
-    starts = {piece.start for piece in _pieces(file.text)}  # END also closes the body of a BEGIN ATOMIC function
-    for match in found:
-        if match.start("word") in starts:
-            line = file.line_at(match.start("word"))
-            raise file.error(f"{match['word'].upper()} in a file that runs inside a transaction", line=line, hint=hint)
+    for piece in _statements(file):
+        word = TRANSACTION.match(sqlsplit.opening(file.text[piece], 3))
+        if word:
+            problem = f"{word[1]} in a file that runs inside a transaction"
+            raise file.error(problem, line=file.line_at(piece.start), hint=hint)
 
 
 def refuse_empty(file: DataFile) -> None:
     """Raises ItestError (data) for a file without any statement."""
-    if not OPAQUE.sub(lambda found: found[0] if found[0][0] in "'\"$" else "", file.text).strip("; \t\r\n\f\v"):
+    _statements(file)
+
+
+def _statements(file: DataFile) -> list[slice]:
+    found = sqlsplit.statements(file.text)
+    if not found:
         raise file.error("empty: it has no statement", hint=f"write it, or rm {file.path}")
+    return found
 
 
 def run(conn: Connection, file: DataFile) -> None:
@@ -94,7 +92,7 @@ def run(conn: Connection, file: DataFile) -> None:
     results = _send(conn, file, file.text)
     failed = _failed(results)
     if failed is not None:
-        pieces = _pieces(file.text)
+        pieces = sqlsplit.statements(file.text)
         raise _explain(conn, file, failed, start=pieces[min(len(results), len(pieces)) - 1].start, base=0)
     if conn.info.transaction_status != TransactionStatus.INTRANS:
         raise file.error("it ended the transaction that it runs in", hint="remove its COMMIT or ROLLBACK")
@@ -106,7 +104,7 @@ def run_each(conn: Connection, file: DataFile) -> None:
 
     Raises ItestError (data) that also says which statements before the failing one took effect.
     """
-    pieces = _pieces(file.text)
+    pieces = sqlsplit.statements(file.text)
     for index, piece in enumerate(pieces):
         failed = _failed(_send(conn, file, file.text[piece]))
         if failed is not None:
@@ -221,21 +219,3 @@ def clip(text: str) -> str:
     """The text on one line of bounded length."""
     words = " ".join(text.split())
     return words if len(words) <= SHOWN else words[: SHOWN - 1] + "…"
-
-
-def _without_opaque(text: str) -> str:
-    """The text with everything that may hide a semicolon blanked out; offsets stay."""
-    return OPAQUE.sub(lambda found: " " * len(found[0]), text)
-
-
-def _pieces(text: str) -> list[slice]:
-    """Where each statement stands, without the comments before it."""
-    import pglast  # 20 ms, so only when it is needed
-
-    try:
-        found = pglast.split(text, only_slices=True)
-    except pglast.parser.ParseError:
-        # The server may know a newer grammar; the scanner knows none, only where strings and comments end.
-        found = pglast.split(text, with_parser=False, only_slices=True)
-    plain = OPAQUE.sub(lambda hidden: " " * len(hidden[0]) if hidden[0][0] in "-/" else hidden[0], text)
-    return [slice(piece.stop - len(plain[piece].lstrip()), piece.stop) for piece in found]

@@ -83,7 +83,7 @@ class Stack:
     def logs(self, service: str) -> str:
         """What a service printed so far, with timestamps."""
         self._service(service)
-        return self.project.logs(service)
+        return compose.logs(self.containers[service])
 
     def kill(self, service: str) -> None:
         """End a service at once, as a crash would (SIGKILL)."""

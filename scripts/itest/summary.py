@@ -62,6 +62,16 @@ def table(results: Sequence[SuiteResult], *, colour: bool = False) -> str:
     return "\n".join([*lines, *_reasons(results), *_failed_tests(results)])
 
 
+def closing(results: Sequence[SuiteResult], category: Category | None, seconds: float) -> str:
+    """The last word: `passed: 160 tests in 2 suites, 6.1 s`, or what failed and the exit code that says so."""
+    tests = sum(result.report.tests for result in results)
+    ran = f"{tests} tests in {len(results)} suite{'' if len(results) == 1 else 's'}, {seconds:.1f} s"
+    if category is None:
+        return f"passed: {ran}"
+    red = ", ".join(f"{result.name} ({result.cause})" for result in results if result.category)
+    return f"failed: {red + '; ' if red else ''}{ran}; exit {errors.exit_code(category)} ({category})"
+
+
 def _suite(result: SuiteResult) -> dict[str, Any]:
     report, failure = result.report, result.failure
     return {
@@ -107,7 +117,8 @@ def _reasons(results: Sequence[SuiteResult]) -> list[str]:
     lines = []
     for result in results:
         if failure := result.failure:
-            lines += ["", f"{result.name}: {failure.category}: {failure.headline}"]
+            lines += ["", f"{result.name}: {failure.headline}"]
+            lines += [f"  {line}" for line in [*failure.message.splitlines()[1:], *failure.seen.splitlines()]]
             lines += [f"  hint: {failure.hint}"] if failure.hint else []
             lines += [f"  evidence: {failure.evidence}"] if failure.evidence else []
     return lines

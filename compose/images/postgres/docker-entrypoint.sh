@@ -66,6 +66,8 @@ read_settings() {
 	done
 	export POSTGRES_PASSWORD=${POSTGRES_PASSWORD-} POSTGRES_USER=${POSTGRES_USER:-postgres}
 	export POSTGRES_DB=${POSTGRES_DB:-$POSTGRES_USER} POSTGRES_HOST_AUTH_METHOD=${POSTGRES_HOST_AUTH_METHOD-}
+	[[ ! -e $INIT_FOLDER || (-r $INIT_FOLDER && -x $INIT_FOLDER) ]] ||
+		fail "user $EUID cannot read $INIT_FOLDER: chmod a+rx the folder that is mounted there"
 	if [[ -z $POSTGRES_PASSWORD && $POSTGRES_HOST_AUTH_METHOD != trust ]]; then
 		fail 'Database is uninitialized and superuser password is not specified.' \
 			'Set POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE (or POSTGRES_HOST_AUTH_METHOD=trust to let everybody in).'

@@ -99,10 +99,10 @@ def test_the_table_is_aligned_and_plain() -> None:
     assert "\x1b" not in summary.table([PASSED, FAILED])
 
 
-def test_below_the_table_stand_the_reasons_with_hint_and_evidence() -> None:
+def test_below_the_table_stand_the_reasons_with_what_was_seen_hint_and_evidence() -> None:
     text = summary.table([PASSED, SuiteResult("api", "error", OOM)])
     assert text.endswith(
-        "\n\napi: service: service postgres: killed for memory\n  hint: raise mem_limit\n  evidence: b/why.txt"
+        "\n\napi: service postgres: killed for memory\n  …\n  hint: raise mem_limit\n  evidence: b/why.txt"
     )
 
 
@@ -131,3 +131,11 @@ def test_colours_only_when_asked() -> None:
     header, green, red, *_ = summary.table([PASSED, FAILED], colour=True).splitlines()
     assert "\x1b" not in header
     assert (green[:5], red[:5], green[-4:]) == ("\x1b[32m", "\x1b[31m", "\x1b[0m")
+
+
+def test_the_closing_line_says_how_it_ended() -> None:
+    assert summary.closing([PASSED], None, 6.04) == "passed: 2 tests in 1 suite, 6.0 s"
+    oom = SuiteResult("api", "error", OOM)
+    assert summary.closing([PASSED, oom], "service", 6.04) == (
+        "failed: api (oom); 2 tests in 2 suites, 6.0 s; exit 5 (service)"
+    )
