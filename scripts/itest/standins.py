@@ -25,7 +25,7 @@ REGISTRY = Path("compose/images/standins.yaml")
 BASE = "itest/base"
 BASE_FOLDER = Path("compose/images/base")
 # How the base is made belongs to its inputs: raise it with make_base.
-BASE_RECIPE = "1"
+BASE_RECIPE = "2"
 # Options of the host's apt that its mirror may need, a frozen or a snapshot mirror for instance.
 APT_OPTIONS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::Retries")
 
@@ -53,14 +53,12 @@ class StandIn:
     @property
     def hash(self) -> str:
         """Changes with whatever the image is built from, but not with the machine's mirror: that is no content."""
-        folders = [BASE_FOLDER, self.folder] if self.base else [BASE_FOLDER]
-        files = [
-            image_inputs.digest_of_files(
-                image_inputs.context_files(self.root / one, self.root / one / "Dockerfile"), self.root
-            )
-            for one in folders
-        ]
-        return image_inputs.digest(BASE_RECIPE, self.release, self.version, *files)
+        files = {self.root / BASE_FOLDER / "install-packages"}
+        if self.base:
+            folder = self.root / self.folder
+            files.update(image_inputs.context_files(folder, folder / "Dockerfile"))
+        contents = image_inputs.digest_of_files(files, self.root)
+        return image_inputs.digest(BASE_RECIPE, self.release, self.version, contents)
 
 
 class StandIns:

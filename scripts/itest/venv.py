@@ -38,7 +38,7 @@ def stamp() -> str:
     """What .venv depends on: the lock, Python's minor version, its own path (the scripts in its bin/ name that)."""
     with open(LOCK, "rb") as file:
         lock = hashlib.sha256(file.read()).hexdigest()
-    return f"lock sha256:{lock}\npython {sys.version_info[0]}.{sys.version_info[1]}\npath {VENV}\n"
+    return f"lock sha256:{lock}\npython {sys.version_info[0]}.{sys.version_info[1]}\npath {os.path.realpath(VENV)}\n"
 
 
 def become(argv: list[str]) -> None:
