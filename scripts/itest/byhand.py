@@ -6,6 +6,7 @@ from itest import compose, data, engine, images
 from itest import stack as stacks
 from itest import suite as suites
 from itest.console import Console
+from itest.errors import ItestError
 from itest.settings import Settings
 from itest.stack import Stack
 from itest.suite import Suite
@@ -16,11 +17,23 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     compose.scrub_environment()
     engine.ensure(console.note)
     suites.check(suite)
+    _refuse_foreign(suite)
     with console.stage(suite.name, "images") as line:
         line.detail(images.describe(images.ensure(images.needs_of(suite.config), line.update)))
     stack = Stack(suite, suite.project(suite.kept_name))
     stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
     return stack
+
+
+def _refuse_foreign(suite: Suite) -> None:
+    """Raise for a stack of this name from another checkout, whose containers compose would silently take over."""
+    here = str(suite.root / "compose")
+    labels = compose.project_labels({compose.PROJECT_LABEL: suite.kept_name}).get(suite.kept_name, {})
+    owner = labels.get(compose.WORKING_DIR_LABEL, here)
+    if owner != here:
+        problem = f"stack {suite.kept_name}: it runs already, for the checkout {owner.removesuffix('/compose')}"
+        hint = f"`make down` there, or another COMPOSE_PROJECT_NAME in {suite.env_files[0]}"
+        raise ItestError("usage", problem, hint=hint, cause="stack")
 
 
 def describe(stack: Stack) -> str:

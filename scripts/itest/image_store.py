@@ -66,11 +66,13 @@ def remove(image_id: str) -> None:
 
 
 def prune(keep: Iterable[str]) -> None:
-    """Remove stand-ins that nobody asked for in a week. keep: references that are needed now.
+    """Remove what only our builds left: superseded builds of a `build:`, and stand-ins that no run has built in a week.
 
-    Labels are inherited by whatever somebody builds FROM a stand-in: only an image that is tagged as what it stands in
-    for is ours. One that a container uses stays too.
+    keep: references that are needed now. Whatever somebody builds FROM a stand-in inherits its labels, so only an image
+    that is tagged as what it stands in for is ours. One that a container uses stays too.
     """
+    # Refused while another process does the same, which is as good.
+    query("image", "prune", "--force", "--filter", f"label={BASES}")
     listing = query("image", "ls", "--quiet", "--filter", f"label={STANDIN}").stdout.split()
     inspected = json.loads(query("image", "inspect", *sorted(set(listing))).stdout or "[]") if listing else []
     # Both are RFC 3339. In which time zone the engine writes doesn't matter for a week.

@@ -32,12 +32,16 @@ APT_OPTIONS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::Re
 
 @dataclass(frozen=True)
 class StandIn:
-    """How to build what stands in for one image. release: Debian's; version: the one of standins.yaml, "17"."""
+    """How to build what stands in for one image.
+
+    version: the one of standins.yaml, "17"; wanted: the tag's, "17.11", which the mirror may have; release: Debian's.
+    """
 
     reference: str
     root: Path
     folder: Path
     version: str
+    wanted: str
     release: str
 
     @property
@@ -48,7 +52,7 @@ class StandIn:
     @property
     def arguments(self) -> dict[str, str]:
         """Build arguments of its Dockerfile."""
-        return {"BASE": self.base, "VERSION": self.version}
+        return {"BASE": self.base, "VERSION": self.version, "WANTED": self.wanted}
 
     @property
     def hash(self) -> str:
@@ -58,7 +62,7 @@ class StandIn:
             folder = self.root / self.folder
             files.update(image_inputs.context_files(folder, folder / "Dockerfile"))
         contents = image_inputs.digest_of_files(files, self.root)
-        return image_inputs.digest(BASE_RECIPE, self.release, self.version, contents)
+        return image_inputs.digest(BASE_RECIPE, self.release, self.version, self.wanted, contents)
 
 
 class StandIns:
@@ -86,13 +90,13 @@ class StandIns:
         if parts.registry or parts.digest:
             return None
         if parts.repository == BASE:
-            return StandIn(reference, self._root, BASE_FOLDER, "", parts.tag)
+            return StandIn(reference, self._root, BASE_FOLDER, "", "", parts.tag)
         version, *variant = parts.tag.split("-")
         for prefix, release in self._known.get(parts.repository, {}).items():
             # Debian's own variants only: an `-alpine` has other paths and user ids.
             if f"{version}.".startswith(f"{prefix}.") and set(variant) <= {"slim", release}:
                 folder = Path("compose/images") / parts.repository
-                return StandIn(reference, self._root, folder, prefix, release)
+                return StandIn(reference, self._root, folder, prefix, version, release)
         return None
 
     def versions(self, repository: str) -> list[str]:

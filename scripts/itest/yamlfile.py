@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from itest.errors import ItestError
 
+Keys = tuple[str | int, ...]  # the way to a value: ("services", "shop", "ports", 0)
 SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(SafeLoader):  # type: ignore[misc]  # libyaml's loader where it was built in, ten times faster
     """Safe: builds plain data only. Compose's own tags (!override, !reset) are read as what they wrap."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:  # what PyYAML makes of `!!int x` or 2024-13-45
+            kind = node.tag.rpartition(":")[2]
+            raise ConstructorError(None, None, f"`{node.value}` is no {kind}", node.start_mark) from error
 
 
 def _plain(loader: Any, _suffix: str, node: yaml.Node) -> Any:
@@ -34,7 +43,7 @@ class YamlFile:
 
     path: Path
     data: dict[str, Any]
-    lines: dict[tuple[str | int, ...], int]
+    lines: dict[Keys, int]
 
     def where(self, *keys: str | int) -> str:
         """`file:line` of a key, or of the nearest parent that has one."""
@@ -49,29 +58,58 @@ def read(root: Path, path: Path) -> YamlFile:
 
     Raises ItestError (usage) with file and line for a missing file, broken YAML, a key given twice, or no mapping.
     """
+    text = read_text(root, path)
     try:
-        text = (root / path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ItestError("usage", f"cannot read {path}: {error}", cause="config") from error
+        data, lines = _parse(path, text)
+    except yaml.MarkedYAMLError as error:
+        raise _broken(path, text, error) from error
+    except yaml.YAMLError as error:
+        raise ItestError("usage", f"{path}: not valid YAML: {str(error).splitlines()[0]}", cause="config") from error
+    except RecursionError as error:
+        problem = f"{path}: not valid YAML: nested too deep, or an anchor that holds itself"
+        raise ItestError("usage", problem, cause="config") from error
+    if not isinstance(data, dict):
+        raise ItestError("usage", f"{path}: a mapping such as `services:` is expected", cause="config")
+    return YamlFile(path, data, lines)
+
+
+def read_text(root: Path, path: Path) -> str:
+    """A configuration file as text. Raises ItestError (usage) where it can't be read, or is no UTF-8."""
+    try:
+        raw = (root / path).read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise ItestError("usage", f"cannot read {path}: {error.strerror}", cause="config") from error
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = f"{path}:{line}: not UTF-8 text (byte 0x{raw[error.start]:02x})"
+        hint = f"iconv -f latin1 -t utf-8 {path}, and save that"
+        raise ItestError("usage", problem, hint=hint, cause="config") from error
+
+
+def _parse(path: Path, text: str) -> tuple[Any, dict[Keys, int]]:
+    lines: dict[Keys, int] = {}
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise ItestError("usage", f"{path}: a mapping such as `services:` is expected", cause="config")
-        lines: dict[tuple[str | int, ...], int] = {}
+        if node is None:
+            return None, lines
         _collect(path, node, (), lines)
-        return YamlFile(path, loader.construct_document(node), lines)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}" if mark else f"{path}"
-        raise ItestError("usage", f"{place}: not valid YAML: {error.problem}", cause="config") from error
-    except yaml.YAMLError as error:
-        raise ItestError("usage", f"{path}: not valid YAML: {error}", cause="config") from error
+        return loader.construct_document(node), lines
     finally:
         loader.dispose()
 
 
-def _collect(path: Path, node: yaml.Node, keys: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:
+def _broken(path: Path, text: str, error: yaml.MarkedYAMLError) -> ItestError:
+    mark = error.problem_mark or error.context_mark
+    place = f"{path}:{mark.line + 1}" if mark else f"{path}"
+    words = ", ".join(part for part in (error.context, error.problem) if part)
+    line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+    hint = "indent with spaces: YAML takes no tabs" if line.lstrip(" ").startswith("\t") else ""
+    return ItestError("usage", f"{place}: not valid YAML: {words}", hint=hint, cause="config")
+
+
+def _collect(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, int]) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             place = (*keys, str(key.value))

@@ -131,6 +131,14 @@ def docker(*arguments: str) -> str:
 
 
 @pytest.fixture
+def named(checkout: Checkout) -> Checkout:
+    """A checkout whose by-hand projects have names of their own, so that no real `make up` is in the way."""
+    for suite in ("api", "database"):
+        checkout.replace(f"compose/suites/{suite}.env", f"itest-{suite}", f"itest-{suite}-{os.getpid()}")
+    return checkout
+
+
+@pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     """A throwaway copy of this repository, without its toolkit tests."""
     copy = Checkout(tmp_path / "checkout")

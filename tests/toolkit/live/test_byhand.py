@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,14 +28,6 @@ def compose(checkout, suite: str, *arguments: str) -> subprocess.CompletedProces
     command = ["docker", "compose", "--env-file", f"compose/suites/{suite}.env", *arguments]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
     return subprocess.run(command, cwd=checkout.path, capture_output=True, text=True, check=False, env=inherited)
-
-
-@pytest.fixture
-def named(checkout):
-    """A checkout whose by-hand projects have names of their own, so that no real `make up` is in the way."""
-    for suite in ("api", "database"):
-        checkout.replace(f"compose/suites/{suite}.env", f"itest-{suite}", f"itest-{suite}-{os.getpid()}")
-    return checkout
 
 
 def test_a_stack_by_hand_from_up_to_down(named):
@@ -140,6 +133,17 @@ def test_fixed_ports_with_the_dev_profile_and_a_clear_error_when_one_is_taken(na
     assert (clash.code, named.summary["suites"]["database"]["cause"]) == (3, "port")
     assert "hint: " in clash.output
     assert named.run("down").code == 0
+
+
+def test_two_checkouts_do_not_take_over_each_others_stacks(named, tmp_path):
+    assert named.run("up", "--suite", "database").code == 0
+    shutil.copytree(named.path, tmp_path / "other", symlinks=True)
+    other = type(named)(tmp_path / "other")
+    ended = other.run("up", "--suite", "database")
+    assert ended.code == 2
+    assert f"it runs already, for the checkout {named.path}\nhint: `make down` there" in ended.output
+    assert other.run("ps").code == 2
+    assert named.run("ps").code == 0
 
 
 def test_a_verb_without_a_stack_says_how_to_start_one(named):
