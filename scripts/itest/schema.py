@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from itest.errors import ItestError
-from itest.yamlfile import YamlFile
+from itest.yamlfile import Keys, YamlFile
 
 ISOLATIONS = ("delete", "rollback", "truncate", "schema", "clone", "none")
 PROBES = ("tcp", "http", "sql", "redis", "exec", "log", "health")
+ONLY_VALUE = {"redis": ("ping",), "health": ("healthy",)}  # of the probes that leave no choice
 READY_TIMEOUT = 60.0  # seconds a service may take until it is ready, unless its x-itest says otherwise
 
 
@@ -28,22 +31,31 @@ class Check:
         return f"{self.what} {self.value}" if self.what != "exec" else f"exec {' '.join(self.value)}"
 
 
-def nearest(word: object, known: Iterable[str]) -> str:
-    """` (did you mean …?)`, or the list of what is known where nothing is near."""
-    options = sorted(known)
+def nearest(word: object, known: Iterable[object]) -> str:
+    """`did you mean …?`, or the list of what is known where nothing is near."""
+    options = sorted(map(str, known))
     close = difflib.get_close_matches(str(word), options, n=1)
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(options) or 'none'}"
 
 
-def wrong(file: YamlFile, keys: tuple[str | int, ...], problem: str, hint: str = "") -> ItestError:
+def wrong(file: YamlFile, keys: Keys, problem: str, hint: str = "") -> ItestError:
     """A configuration error at a key of a file."""
     return ItestError("usage", f"{file.where(*keys)}: {problem}", hint=hint, cause="config")
 
 
-def mapping(file: YamlFile, keys: tuple[str | int, ...], value: Any, known: Iterable[str]) -> dict[str, Any]:
+def wrong_in(files: Sequence[YamlFile], keys: Keys, problem: str, hint: str = "") -> ItestError:
+    """A configuration error at a key that several files may give: at the last, which counts; else at its parent."""
+    for depth in range(len(keys), 0, -1):
+        for file in reversed(files):
+            if keys[:depth] in file.lines:
+                return wrong(file, keys, problem, hint)
+    return ItestError("usage", f"{files[-1].path}: {problem}", hint=hint, cause="config")
+
+
+def mapping(file: YamlFile, keys: Keys, value: Any, known: Iterable[str]) -> dict[str, Any]:
     """The value as a mapping whose keys are all known."""
     if not isinstance(value, dict):
-        raise wrong(file, keys, f"`{keys[-1]}` must be a mapping, not {_kind(value)}")
+        raise wrong(file, keys, f"`{keys[-1]}` must be a mapping, not {kind(value)}")
     known = tuple(known)
     for key in value:
         if key not in known:
@@ -51,59 +63,107 @@ def mapping(file: YamlFile, keys: tuple[str | int, ...], value: Any, known: Iter
     return value
 
 
-def strings(file: YamlFile, keys: tuple[str | int, ...], value: Any) -> tuple[str, ...]:
-    """A string or a list of strings, as a tuple."""
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise wrong(file, keys, f"`{keys[-1]}` must be a string or a list of strings, not {_kind(value)}")
-    return tuple(items)
-
-
-def choice(file: YamlFile, keys: tuple[str | int, ...], value: Any, known: Iterable[str]) -> str:
-    """One of the known words."""
-    known = tuple(known)
-    if value not in known:
-        raise wrong(file, keys, f"`{keys[-1]}: {value}` is not known", nearest(value, known))
-    return str(value)
-
-
-def number(file: YamlFile, keys: tuple[str | int, ...], value: Any) -> float:
-    """A positive number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise wrong(file, keys, f"`{keys[-1]}` must be a positive number, not {_kind(value)}")
+def string(file: YamlFile, keys: Keys, value: Any) -> str:
+    """A string that isn't empty."""
+    if not isinstance(value, str) or not value:
+        raise wrong(file, keys, f"`{_name(keys)}` must be a string, not {kind(value)}")
     return value
 
 
-def checks(file: YamlFile, keys: tuple[str | int, ...], value: Any) -> tuple[Check, ...]:
+def strings(file: YamlFile, keys: Keys, value: Any) -> tuple[str, ...]:
+    """A string or a list of strings, as a tuple."""
+    if isinstance(value, list):
+        return tuple(string(file, (*keys, index), item) for index, item in enumerate(value))
+    if not isinstance(value, str) or not value:
+        raise wrong(file, keys, f"`{keys[-1]}` must be a string or a list of strings, not {kind(value)}")
+    return (value,)
+
+
+def choice(file: YamlFile, keys: Keys, value: Any, known: Iterable[str]) -> str:
+    """One of the known words."""
+    known = tuple(known)
+    if not isinstance(value, str):
+        raise wrong(file, keys, f"`{keys[-1]}` must be one word, not {kind(value)}", f"one of: {', '.join(known)}")
+    if value not in known:
+        raise wrong(file, keys, f"`{keys[-1]}: {value}` is not known", nearest(value, known))
+    return value
+
+
+def number(file: YamlFile, keys: Keys, value: Any) -> float:
+    """A positive number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise wrong(file, keys, f"`{keys[-1]}` must be a positive number, not {kind(value)}")
+    return value
+
+
+def integer(file: YamlFile, keys: Keys, value: Any, low: int, high: int) -> int:
+    """A whole number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise wrong(file, keys, f"`{keys[-1]}` must be a whole number from {low} to {high}, not {kind(value)}")
+    return value
+
+
+def port(file: YamlFile, keys: Keys, value: Any) -> int:
+    """The number of a port."""
+    return integer(file, keys, value, 1, 65535)
+
+
+def checks(file: YamlFile, keys: Keys, value: Any) -> tuple[Check, ...]:
     """`ready:`, one probe or a list of them."""
     items = value if isinstance(value, list) else [value]
     places = [(*keys, index) for index in range(len(items))] if isinstance(value, list) else [keys]
     return tuple(check for place, item in zip(places, items, strict=True) for check in _checks_of(file, place, item))
 
 
-def _checks_of(file: YamlFile, keys: tuple[str | int, ...], value: Any) -> Iterable[Check]:
-    given = mapping(file, keys, value, (*PROBES, "status", "json"))
-    names = [name for name in PROBES if name in given]
+def kind(value: Any) -> str:
+    """What a value is, in words for a message."""
+    names = {dict: "a mapping", list: "a list", type(None): "nothing", bool: f"`{str(value).lower()}`"}
+    return names.get(type(value)) or (f"`{value}`" if value != "" else "an empty string")
+
+
+def _checks_of(file: YamlFile, keys: Keys, value: Any) -> Iterable[Check]:
+    where = keys if isinstance(keys[-1], str) else keys[:-1]
+    if not isinstance(value, dict):
+        raise wrong(file, keys, f"`{where[-1]}` must hold probes such as `{{tcp: 7777}}`, not {kind(value)}")
+    for key in value:
+        if key not in (*PROBES, "status", "json"):
+            raise wrong(file, (*keys, str(key)), f"unknown probe `{key}`", nearest(key, PROBES))
+    names = [name for name in PROBES if name in value]
     if not names:
-        raise wrong(file, keys, "`ready` names no probe", f"one of: {', '.join(PROBES)}")
+        raise wrong(file, keys, f"`{where[-1]}` names no probe", f"one of: {', '.join(PROBES)}")
     for extra in ("status", "json"):
-        if extra in given and "http" not in given:
+        if extra in value and "http" not in value:
             raise wrong(file, (*keys, extra), f"`{extra}` belongs to an `http` probe")
+    status = integer(file, (*keys, "status"), value.get("status", 200), 100, 599)
+    expected = value.get("json", {})
+    if not isinstance(expected, dict):
+        raise wrong(file, (*keys, "json"), f"`json` must be a mapping of fields, not {kind(expected)}")
     for name in names:
-        place = (*keys, name)
-        if name == "tcp":
-            number(file, place, given[name])
-        elif name == "exec":
-            strings(file, place, given[name] if isinstance(given[name], list) else None)
-        elif name != "health" and not isinstance(given[name], str):
-            raise wrong(file, place, f"`{name}` must be a string, not {_kind(given[name])}")
-        status = int(number(file, (*keys, "status"), given.get("status", 200)))
-        expected = given.get("json", {})
-        if not isinstance(expected, dict):
-            raise wrong(file, (*keys, "json"), f"`json` must be a mapping of fields, not {_kind(expected)}")
-        yield Check(name, given[name], status, expected)
+        argument = _argument(file, (*keys, name), name, value[name])
+        yield Check(name, argument, status, expected) if name == "http" else Check(name, argument)
 
 
-def _kind(value: Any) -> str:
-    names = {dict: "a mapping", list: "a list", str: f"`{value}`", bool: f"`{value}`", type(None): "nothing"}
-    return names.get(type(value), f"`{value}`")
+def _argument(file: YamlFile, keys: Keys, probe: str, value: Any) -> Any:
+    """What a probe is given, checked as far as it can be before anything runs."""
+    if probe == "tcp":
+        return port(file, keys, value)
+    if probe == "exec":
+        if not isinstance(value, list) or not value:
+            raise wrong(file, keys, f"`exec` must be a list, not {kind(value)}", "such as: [test, -e, /tmp/ready]")
+        return list(strings(file, keys, value))
+    if probe in ONLY_VALUE:
+        return choice(file, keys, value, ONLY_VALUE[probe])
+    text = string(file, keys, value)
+    if probe == "http" and not text.startswith("/"):
+        raise wrong(file, keys, f"`http: {text}` must be a path", f"such as: /{text.rpartition('/')[2]}")
+    if probe == "log":
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise wrong(file, keys, f"`log` is no regular expression: {error}") from error
+    return text
+
+
+def _name(keys: Keys) -> str:
+    """The last key that is a word, with the index that follows it: `tags[1]`."""
+    return str(keys[-1]) if isinstance(keys[-1], str) else f"{keys[-2]}[{keys[-1]}]"

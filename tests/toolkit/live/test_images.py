@@ -7,8 +7,9 @@ import gzip
 import hashlib
 import io
 import json
-import os
+import socket
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -44,7 +45,7 @@ def docker(*arguments: str) -> str:
 
 class Container:
     def __init__(self, *arguments: str) -> None:
-        self.id = docker("container", "run", "--detach", *arguments)
+        self.id = docker("container", "run", "--detach", "--label=itest.test=images", *arguments)
 
     def port(self, inside: int) -> int:
         return int(docker("container", "port", self.id, f"{inside}/tcp").splitlines()[0].rpartition(":")[2])
@@ -518,14 +519,29 @@ def test_every_image_that_is_missing_is_named(registry):
 
 
 def test_a_registry_that_is_silent_is_found_out_once_and_soon():
-    import socket
+    callers: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        asking = threading.Event()
 
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        def take_calls() -> None:
+            while not asking.is_set():
+                with contextlib.suppress(TimeoutError):
+                    callers.append(listener.accept()[0])
+
+        thread = threading.Thread(target=take_calls)
+        thread.start()
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         started = time.monotonic()
         with pytest.raises(ItestError, match="no registry answers"):
             images.ensure([ImageNeed(f"{host}/{letter}:1") for letter in "abcd"], quiet, mode="auto")
-        assert time.monotonic() - started < 8
+        took = time.monotonic() - started
+        asking.set()
+        thread.join()
+    for caller in callers:
+        caller.close()
+    assert took < 8
+    assert len(callers) == 1, "asked for one image, known for all"
 
 
 def test_giving_up_ends_what_docker_is_doing(app, tmp_path):
@@ -544,7 +560,7 @@ def test_giving_up_ends_what_docker_is_doing(app, tmp_path):
 def test_the_verb_prints_what_every_image_holds():
     root = Path(__file__).resolve().parents[3]
     done = subprocess.run(
-        [os.sys.executable, "scripts/images.py", "--suite", "database"],
+        [sys.executable, "scripts/images.py", "--suite", "database"],
         cwd=root,
         capture_output=True,
         text=True,

@@ -54,6 +54,7 @@ def test_a_version_is_found_by_its_prefix(reference, release):
     found = StandIns(ROOT).find(reference)
     assert found is not None
     assert (found.release, found.base) == (release, f"itest/base:{release}")
+    assert found.arguments["WANTED"] == reference.partition(":")[2].partition("-")[0]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ def script(text: str) -> DataFile:
         ("SELECT 1; ROLLBACK", 1, "ROLLBACK"),
         ("SELECT 1;\n-- and now\n\n  /* really */ start transaction;", 4, "START TRANSACTION"),
         ("SELECT ';';\nabort", 2, "ABORT"),
+        ("SELECT E'\\'';\nCOMMIT; --'", 2, "COMMIT"),
+        ("/* /* */ ; */ SELECT $é$;$é$; -- now\nROLLBACK /* all */ WORK", 2, "ROLLBACK"),
     ],
 )
 def test_a_file_that_ends_its_transaction_is_refused_by_line(text: str, line: int, word: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from itest import migrate, migrations
 from itest.errors import ItestError
@@ -115,12 +116,18 @@ def test_a_deferred_constraint_speaks_up_at_the_commit(dsn: str, conn: Conn, wri
             "CREATE PROCEDURE p() LANGUAGE plpgsql AS 'BEGIN COMMIT; END';\nCALL p();",
             ":2: invalid transaction termination",
         ),
-        ("SELECT E'\\''; COMMIT; --'", "it ended the transaction"),
     ],
 )
 def test_what_a_file_cannot_do_is_said(dsn: str, write: Write, found: Callable, text: str, problem: str) -> None:
     write("m/V0001__a.sql", text)
     assert problem.replace("\\\\", "\\") in message(dsn, found())
+
+
+def test_a_transaction_that_ends_unforeseen_is_noticed(dsn: str, conn: Conn, write: Write, found: Callable) -> None:
+    database = Identifier(conn.info.dbname)
+    conn.execute(SQL("ALTER DATABASE {} SET standard_conforming_strings = off").format(database))
+    write("m/V0001__a.sql", "SELECT '\\''; COMMIT; --'")
+    assert "V0001__a.sql: it ended the transaction that it runs in" in message(dsn, found())
 
 
 def test_a_file_cannot_change_the_session_of_the_next(dsn: str, conn: Conn, write: Write, found: Callable) -> None:
