@@ -1,4 +1,7 @@
-"""Print the addresses of a kept stack as shell variables. `eval "$(make -s env SUITE=api)"; psql "$ITEST_POSTGRES_DSN"`"""
+"""Print the addresses of a kept stack as shell variables.
+
+`eval "$(make -s env SUITE=api)"; psql "$ITEST_POSTGRES_DSN"`
+"""
 
 import shlex
 

@@ -1,4 +1,7 @@
-"""A shell, or a command, in a service of a kept stack. `make shell SUITE=api SERVICE=postgres ARGS='psql -U postgres app'`"""
+"""A shell, or a command, in a service of a kept stack.
+
+`make shell SUITE=api SERVICE=postgres ARGS='psql -U postgres app'`
+"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What itest costs against what somebody would do otherwise: alternating pairs in one run, medians, ratios with spread."""
+"""What itest costs against what one would do otherwise: alternating pairs in one run, medians, ratios with spread."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        return self.state["Status"] == "running"
+        return bool(self.state["Status"] == "running")
 
     @property
     def health(self) -> str:
@@ -142,7 +142,7 @@ def inspect(ids: Sequence[str]) -> list[Container]:
 
 
 def logs(container: Container, *, tail: int | None = None) -> str:
-    """What a container printed so far, both streams as they came, with timestamps. tail: only so many lines of the end."""
+    """What a container printed so far, both streams, with timestamps. tail: only so many lines of the end."""
     # Not `docker compose logs`, which writes terminal control sequences even into a pipe.
     last = [] if tail is None else ["--tail", str(tail)]
     command = ["docker", "container", "logs", "--timestamps", *last, container.id]

@@ -1,4 +1,4 @@
-"""What is kept of a suite, green or red, before its stack goes: the resolved files, every service's log, the capsule."""
+"""What is kept of a suite, green or red, before its stack goes: resolved files, every service's log, the capsule."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Take a reference apart: `postgres:17.11`, `ghcr.io/team/shop:1`, `localhost:5000/shop`, `redis@sha256:…`."""
+    """Take a reference apart: `postgres:17.11`, `localhost:5000/team/shop:1`, `redis@sha256:…`."""
     name, _, digest = text.partition("@")
     # A colon is the tag's only behind the last slash; before it, it is a port's.
     path, slash, last = name.rpartition("/")

@@ -44,7 +44,7 @@ class Cleaner:
         with psycopg.connect(dsn, autocommit=True, application_name="test") as connection:
             yield connection
 
-    def redis(self) -> redis.Redis:
+    def redis_client(self) -> redis.Redis:
         """A client of the suite's one Redis; replies are str."""
         import redis
 

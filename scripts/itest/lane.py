@@ -1,4 +1,4 @@
-"""One suite's way through a run: stack up, pytest, evidence, stack down. Whatever happens, evidence is kept and the stack goes."""
+"""One suite's way through a run: up, pytest, evidence, down. Whatever happens, evidence is kept and the stack goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pytest stage: the suite's tests in a process of their own, their output kept and, for a single suite, shown live."""
+"""The pytest stage: a suite's tests in a process of its own, their output kept and, for one suite, shown live."""
 
 from __future__ import annotations
 

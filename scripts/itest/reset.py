@@ -1,7 +1,7 @@
 """Back to the seeded state between tests by plain DELETE: every table, every sequence, one round trip.
 
-A baseline lives in the database, in a schema of its own: copies of the tables that held rows, the sequences' values, and
-the function that restores them. So a kept stack can be reset by whoever attaches to it. There are two: what the
+A baseline lives in the database, in a schema of its own: copies of the tables that held rows, the sequences' values,
+and the function that restores them. So a kept stack can be reset by whoever attaches to it. There are two: what the
 migrations left, and what the fixtures added to that. A table made after `prepare` is
 not covered, nor are large objects and materialised views.
 """
@@ -81,7 +81,7 @@ class Table(NamedTuple):
 def prepare(
     conn: Connection, baseline: str = SEEDED, *, fingerprint: str = "", lock_timeout: float = LOCK_TIMEOUT
 ) -> None:
-    """Take the database as it is now for a baseline; an older one of that name is replaced. conn: superuser, autocommit.
+    """Take the database as it is now for a baseline, replacing an older one. conn: superuser, in autocommit.
 
     fingerprint: what the baseline was made from. lock_timeout: seconds that a reset may wait for other sessions.
     """

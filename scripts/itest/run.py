@@ -1,4 +1,4 @@
-"""The way through a run: suites → engine → images → every suite in its lane → merged verdict. What `make itest` does."""
+"""The way through a run: suites → engine → images → each suite in its lane → merged verdict. `make itest`."""
 
 from __future__ import annotations
 

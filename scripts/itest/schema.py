@@ -1,4 +1,4 @@
-"""What may stand under `x-itest`, and nothing else: an unknown key or a wrong type names file, line and nearest spelling."""
+"""What may stand under `x-itest`: an unknown key or a wrong type names file, line and the nearest right spelling."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def wrong_in(files: Sequence[YamlFile], keys: Keys, problem: str, hint: str = ""
 def mapping(file: YamlFile, keys: Keys, value: Any, known: Iterable[str]) -> dict[str, Any]:
     """The value as a mapping whose keys are all known."""
     if not isinstance(value, dict):
-        raise wrong(file, keys, f"`{keys[-1]}` must be a mapping, not {kind(value)}")
+        raise wrong(file, keys, f"`{keys[-1]}` must be a mapping, not {described(value)}")
     known = tuple(known)
     for key in value:
         if key not in known:
@@ -66,7 +66,7 @@ def mapping(file: YamlFile, keys: Keys, value: Any, known: Iterable[str]) -> dic
 def string(file: YamlFile, keys: Keys, value: Any) -> str:
     """A string that isn't empty."""
     if not isinstance(value, str) or not value:
-        raise wrong(file, keys, f"`{_name(keys)}` must be a string, not {kind(value)}")
+        raise wrong(file, keys, f"`{_name(keys)}` must be a string, not {described(value)}")
     return value
 
 
@@ -75,7 +75,7 @@ def strings(file: YamlFile, keys: Keys, value: Any) -> tuple[str, ...]:
     if isinstance(value, list):
         return tuple(string(file, (*keys, index), item) for index, item in enumerate(value))
     if not isinstance(value, str) or not value:
-        raise wrong(file, keys, f"`{keys[-1]}` must be a string or a list of strings, not {kind(value)}")
+        raise wrong(file, keys, f"`{keys[-1]}` must be a string or a list of strings, not {described(value)}")
     return (value,)
 
 
@@ -83,7 +83,7 @@ def choice(file: YamlFile, keys: Keys, value: Any, known: Iterable[str]) -> str:
     """One of the known words."""
     known = tuple(known)
     if not isinstance(value, str):
-        raise wrong(file, keys, f"`{keys[-1]}` must be one word, not {kind(value)}", f"one of: {', '.join(known)}")
+        raise wrong(file, keys, f"`{keys[-1]}` must be one word, not {described(value)}", f"one of: {', '.join(known)}")
     if value not in known:
         raise wrong(file, keys, f"`{keys[-1]}: {value}` is not known", nearest(value, known))
     return value
@@ -92,14 +92,14 @@ def choice(file: YamlFile, keys: Keys, value: Any, known: Iterable[str]) -> str:
 def number(file: YamlFile, keys: Keys, value: Any) -> float:
     """A positive number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise wrong(file, keys, f"`{keys[-1]}` must be a positive number, not {kind(value)}")
+        raise wrong(file, keys, f"`{keys[-1]}` must be a positive number, not {described(value)}")
     return value
 
 
 def integer(file: YamlFile, keys: Keys, value: Any, low: int, high: int) -> int:
     """A whole number from low to high."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise wrong(file, keys, f"`{keys[-1]}` must be a whole number from {low} to {high}, not {kind(value)}")
+        raise wrong(file, keys, f"`{keys[-1]}` must be a whole number from {low} to {high}, not {described(value)}")
     return value
 
 
@@ -115,7 +115,7 @@ def checks(file: YamlFile, keys: Keys, value: Any) -> tuple[Check, ...]:
     return tuple(check for place, item in zip(places, items, strict=True) for check in _checks_of(file, place, item))
 
 
-def kind(value: Any) -> str:
+def described(value: Any) -> str:
     """What a value is, in words for a message."""
     names = {dict: "a mapping", list: "a list", type(None): "nothing", bool: f"`{str(value).lower()}`"}
     return names.get(type(value)) or (f"`{value}`" if value != "" else "an empty string")
@@ -124,7 +124,7 @@ def kind(value: Any) -> str:
 def _checks_of(file: YamlFile, keys: Keys, value: Any) -> Iterable[Check]:
     where = keys if isinstance(keys[-1], str) else keys[:-1]
     if not isinstance(value, dict):
-        raise wrong(file, keys, f"`{where[-1]}` must hold probes such as `{{tcp: 7777}}`, not {kind(value)}")
+        raise wrong(file, keys, f"`{where[-1]}` must hold probes such as `{{tcp: 7777}}`, not {described(value)}")
     for key in value:
         if key not in (*PROBES, "status", "json"):
             raise wrong(file, (*keys, str(key)), f"unknown probe `{key}`", nearest(key, PROBES))
@@ -137,7 +137,7 @@ def _checks_of(file: YamlFile, keys: Keys, value: Any) -> Iterable[Check]:
     status = integer(file, (*keys, "status"), value.get("status", 200), 100, 599)
     expected = value.get("json", {})
     if not isinstance(expected, dict):
-        raise wrong(file, (*keys, "json"), f"`json` must be a mapping of fields, not {kind(expected)}")
+        raise wrong(file, (*keys, "json"), f"`json` must be a mapping of fields, not {described(expected)}")
     for name in names:
         argument = _argument(file, (*keys, name), name, value[name])
         yield Check(name, argument, status, expected) if name == "http" else Check(name, argument)
@@ -149,13 +149,13 @@ def _argument(file: YamlFile, keys: Keys, probe: str, value: Any) -> Any:
         return port(file, keys, value)
     if probe == "exec":
         if not isinstance(value, list) or not value:
-            raise wrong(file, keys, f"`exec` must be a list, not {kind(value)}", "such as: [test, -e, /tmp/ready]")
+            raise wrong(file, keys, f"`exec` must be a list, not {described(value)}", "such as: [test, -e, /tmp/ready]")
         return list(strings(file, keys, value))
     if probe in ONLY_VALUE:
         return choice(file, keys, value, ONLY_VALUE[probe])
     text = string(file, keys, value)
     if probe == "http" and not text.startswith("/"):
-        raise wrong(file, keys, f"`http: {text}` must be a path", f"such as: /{text.rpartition('/')[2]}")
+        raise wrong(file, keys, f"`http: {text}` must be a path", "such as: /health/ready")
     if probe == "log":
         try:
             re.compile(text)

@@ -133,8 +133,8 @@ def docker(*arguments: str) -> str:
 @pytest.fixture
 def named(checkout: Checkout) -> Checkout:
     """A checkout whose by-hand projects have names of their own, so that no real `make up` is in the way."""
-    for suite in ("api", "database"):
-        checkout.replace(f"compose/suites/{suite}.env", f"itest-{suite}", f"itest-{suite}-{os.getpid()}")
+    for name in ("api", "database"):
+        checkout.replace(f"compose/suites/{name}.env", f"itest-{name}", f"itest-{name}-{os.getpid()}")
     return checkout
 
 

@@ -387,7 +387,8 @@ def test_what_is_private_to_the_host_reaches_the_build_and_stays_out_of_the_imag
     (tmp_path / ".dockerignore").write_text("ca.pem\n")
     (tmp_path / "Dockerfile").write_text(
         f"FROM {PYTHON}\nRUN --mount=type=secret,id=ca --mount=type=secret,id=pip . /run/secrets/pip"
-        ' && echo "$PIP_INDEX_URL $ftp_proxy $(cat /run/secrets/ca)" | sha256sum >/seen\n'
+        ' && echo "$PIP_INDEX_URL $ftp_proxy $(cat /run/secrets/ca)" | sha256sum >/seen'
+        f" && : {name} # secrets are no part of the cache's key, this is\n"
     )
     images.ensure([app()], quiet)
     seen = b"https://me:hush1@index.example/simple http://me:hush2@proxy.example:3128 hush3\n"

@@ -1,4 +1,4 @@
-"""Readiness on real containers: what it waits for, and how it ends at once, with the evidence, when waiting is in vain."""
+"""Readiness on real containers: what it waits for, and how it ends at once, with evidence, when waiting is in vain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make itest` as a whole: exit codes, artifacts and messages, for green runs and for every way in which they turn red."""
+"""`make itest` as a whole: exit codes, artifacts and messages, for green runs and for every way to turn red."""
 
 from __future__ import annotations
 

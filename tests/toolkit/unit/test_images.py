@@ -24,12 +24,12 @@ ROOT = Path(__file__).resolve().parents[3]
         ("postgres:17.11", "", "postgres", "17.11", ""),
         ("postgres", "", "postgres", "latest", ""),
         ("itest/shop:dev", "", "itest/shop", "dev", ""),
-        ("ghcr.io/x/y:1", "ghcr.io", "x/y", "1", ""),
+        ("registry.example/x/y:1", "registry.example", "x/y", "1", ""),
         ("localhost/shop", "localhost", "shop", "latest", ""),
         ("localhost:5000/team/shop:2", "localhost:5000", "team/shop", "2", ""),
         ("10.0.0.1:5000/shop", "10.0.0.1:5000", "shop", "latest", ""),
         ("redis@sha256:abc", "", "redis", "", "sha256:abc"),
-        ("ghcr.io/x/y:1@sha256:abc", "ghcr.io", "x/y", "1", "sha256:abc"),
+        ("registry.example/x/y:1@sha256:abc", "registry.example", "x/y", "1", "sha256:abc"),
     ],
 )
 def test_a_reference_is_taken_apart_as_docker_does(text, registry, repository, tag, digest):
@@ -301,7 +301,7 @@ def test_dockers_words_are_understood(words, reason):
     ("reference", "reason", "hint"),
     [
         ("postgres:99", "not found", "POSTGRES_IMAGE=…"),
-        ("ghcr.io/x/postgres:17", "denied", "docker login ghcr.io"),
+        ("registry.example/x/postgres:17", "denied", "docker login registry.example"),
         ("postgres:17", "rate limit", "docker login raises the limit"),
         ("postgres:16", "unreachable", "versions 17, 15 can be built"),
         ("nginx:1.27", "unreachable", "give the engine a way to the registry"),
