@@ -2,7 +2,10 @@
 # `make itest SUITE=api` is exactly `ITEST_SUITE=api make itest`; only variables given on the command line count.
 
 SETTINGS := SUITE TAGS JOBS KEEP PROFILE ARGS SERVICE ENGINE TIMEOUT_FACTOR ALL
-$(foreach name,$(SETTINGS),$(if $(filter command,$(firstword $(origin $(name)))),$(eval export ITEST_$(name) := $$(value $(name)))))
+GIVEN := $(foreach name,$(SETTINGS),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(GIVEN),$(eval export ITEST_$(name) := $$(value $(name))))
+# Under its short name make would pass it on too, and first expand what looks like a variable in it.
+$(if $(GIVEN),$(eval unexport $(GIVEN)))
 
 MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
@@ -47,7 +50,7 @@ clean: ## remove this checkout's kept stacks, results and caches
 
 ##@ This repository
 test: ## the toolkit's own tests, unit and live
-	@$(VENV) -m pytest tests/toolkit $(ARGS)
+	@$(VENV) -m pytest tests/toolkit $(value ITEST_ARGS)
 lint: ## ruff and mypy
 	@$(VERB)/lint.py
 bench: ## what it costs against what you would do otherwise

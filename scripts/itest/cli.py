@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from itest import compose, schema, settings, stack, suite
 from itest.errors import ItestError
@@ -30,7 +31,7 @@ def parse(doc: str | None, *names: str, arguments: Sequence[str] | None = None) 
             if isinstance(setting.default, bool):
                 flags.add_argument(flag, action="store_true", default=default)
             else:
-                flags.add_argument(flag, type=type(setting.default), default=default, metavar="X")
+                flags.add_argument(flag, type=_parser(setting.name, flag), default=default, metavar="X")
     return replace(given, **vars(flags.parse_args(arguments)))
 
 
@@ -80,3 +81,7 @@ def become(command: Sequence[str]) -> None:
 
 def _load(name: str) -> Suite:
     return suite.load(ROOT, name)
+
+
+def _parser(name: str, flag: str) -> Callable[[str], Any]:
+    return lambda text: settings.parse(name, text, f"{flag} {text}")

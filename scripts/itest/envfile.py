@@ -21,7 +21,9 @@ ASSIGNMENT = re.compile(
     re.VERBOSE,
 )
 VARIABLE = re.compile(
-    r"""\$(?:(?P<dollar>\$) | (?P<plain>\w+) | \{(?P<name>\w+) (?:(?P<op>:?[-+?])(?P<word>(?:[^{}]|\$\{[^{}]*\})*))?\})""", re.VERBOSE
+    r"""\$(?:(?P<dollar>\$) | (?P<plain>\w+)
+    | \{(?P<name>\w+) (?:(?P<op>:?[-+?])(?P<word>(?:[^{}]|\$\{[^{}]*\})*))?\})""",
+    re.VERBOSE,
 )
 
 

@@ -32,12 +32,17 @@ class Kind:
 
 
 def postgres_dsn(endpoint: Endpoint, environment: Environment, user: str = "", password: str = "") -> str:
-    """A libpq URI: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS"""
-    user = user or environment.get("POSTGRES_USER", "postgres")
-    password = password or environment.get("POSTGRES_PASSWORD", "")
-    database = environment.get("POSTGRES_DB", user)
+    """A libpq URI: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+
+    user, password: of another role than the image's superuser, whose password then is not used.
+    """
+    superuser = environment.get("POSTGRES_USER") or "postgres"
+    database = environment.get("POSTGRES_DB") or superuser  # the image's own defaults
+    if user in ("", superuser):
+        password = password or environment.get("POSTGRES_PASSWORD", "")
+    name = quote(user or superuser, safe="")
     secret = f":{quote(password, safe='')}" if password else ""
-    return f"postgresql://{quote(user, safe='')}{secret}@{endpoint.host}:{endpoint.port}/{quote(database, safe='')}"
+    return f"postgresql://{name}{secret}@{endpoint.host}:{endpoint.port}/{quote(database, safe='')}"
 
 
 def redis_dsn(endpoint: Endpoint, environment: Environment) -> str:

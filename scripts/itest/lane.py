@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
 from itest import compose, evidence, pytesting, verdict
 from itest import stack as stacks
+from itest.console import Console
 from itest.errors import ItestError
 from itest.mask import Masker
 from itest.pytesting import PytestRun
@@ -18,15 +19,12 @@ from itest.runs import Run
 from itest.stack import Line, Stack
 from itest.suite import Suite
 
-Opener = Callable[[str, str], AbstractContextManager[Line]]
-
-
 @dataclass(frozen=True)
 class Lane:
     """What a run gives to each of its suites."""
 
     run: Run
-    open_stage: Opener
+    console: Console
     masker: Masker
     arguments: Sequence[str]  # for pytest
     live: bool  # show pytest's output while it runs
@@ -57,8 +55,9 @@ class Lane:
         if self.cancelled.is_set():
             raise ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
         one = PytestRun(self.arguments, junit, folder / "pytest.log", self.live)
-        with self.open_stage(suite.name, "pytest") as line, stack.timed("pytest"):
-            code = pytesting.run(stack, one, self.cancelled)
+        with self.console.stage(suite.name, "pytest") as line, stack.timed("pytest"):
+            with self.console.suspended() if self.live else nullcontext():  # the tests own the terminal meanwhile
+                code = pytesting.run(stack, one, self.cancelled)
             line.detail(_last_line(one.log))
         for written in (one.log, junit):
             if written.exists():
@@ -81,7 +80,7 @@ class Lane:
     def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:
         if self.keep and stack.containers and not self.cancelled.is_set():
             return None
-        with self.open_stage(suite.name, "down"), stack.timed("down"):
+        with self.console.stage(suite.name, "down"), stack.timed("down"):
             try:
                 _remove(stack)
                 for project in compose.leases():
@@ -111,7 +110,7 @@ class Lane:
         def open_stage(stage: str) -> AbstractContextManager[Line]:
             if self.cancelled.is_set():
                 raise ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
-            return self.open_stage(suite.name, stage)
+            return self.console.stage(suite.name, stage)
 
         return open_stage
 

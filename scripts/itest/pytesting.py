@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,13 @@ from threading import Event
 from itest.stack import Stack
 from itest.suite import Suite
 
+# Options of pytest and pytest-xdist that are followed by a value of their own.
+TAKES_VALUE = re.compile(
+    "-[ckmnoprW]|--(basetemp|confcutdir|config-file|deselect|dist|durations|ignore|ignore-glob|import-mode|junit-?xml"
+    "|log-level|maxfail|override-ini|rootdir|tb|tx)"
+)
 CACHE = Path("build") / "itest" / "cache"
+COLOURS = re.compile(rb"\x1b\[[0-9;]*m")  # https://ecma-international.org/publications-and-standards/standards/ecma-48/
 INTERRUPT_GRACE = 20.0  # seconds that pytest gets to finish its report after an interrupt
 
 
@@ -38,9 +45,9 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
     """Run the tests of a suite against its stack and return pytest's exit code, negative for a signal."""
     suite = stack.suite
     command = [sys.executable, "-m", "pytest", "--no-header", f"--junitxml={one.junit}"]
-    command += [] if _paths(suite.root, one.arguments) else [str(suite.tests)]
     command += ["-o", f"cache_dir={suite.root / CACHE / suite.name}", "-o", "junit_family=xunit2"]
-    command += _own(suite, one.arguments)
+    paths, options = _split(suite.root, one.arguments)
+    command += [*_paths_of(suite, paths), *options]
     environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}
     if one.debugging:
         return subprocess.run(command, cwd=suite.root, env=environment, check=False).returncode
@@ -63,35 +70,41 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
             if one.live:
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
+    one.log.write_bytes(COLOURS.sub(b"", one.log.read_bytes()))
     return process.returncode
 
 
 def concerns(suite: Suite, others: Sequence[Suite], arguments: Sequence[str]) -> bool:
     """Whether the arguments leave anything to do in a suite, as far as that can be told before it starts.
 
-    A path belongs to one suite; `--lf` means the tests that failed in any of them.
+    A path belongs to the suite that holds it, a folder to all that it holds; `--lf` means what failed in any of them.
     """
-    paths = _paths(suite.root, arguments)
-    if paths and not any(_inside(suite, path) for path in paths):
+    if not _paths_of(suite, _split(suite.root, arguments)[0]):
         return False
     if "--lf" in arguments or "--last-failed" in arguments:
         return _has_failed(suite) or not any(map(_has_failed, others))
     return True
 
 
-def _paths(root: Path, arguments: Sequence[str]) -> list[str]:
-    """The arguments that are files, folders or node ids."""
-    return [one for one in arguments if not one.startswith("-") and (root / one.partition("::")[0]).exists()]
+def _split(root: Path, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Files, folders and node ids; and all the rest. `-k migrations` names no path, whatever folders there are."""
+    paths: list[str] = []
+    options: list[str] = []
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        name = argument.partition("::")[0]
+        is_word = argument.startswith("-") or TAKES_VALUE.fullmatch(before)
+        there = not is_word and os.path.exists(root / name)  # noqa: PTH110  # Path.exists raises for a long -k
+        (paths if there else options).append(argument)
+    return paths, options
 
 
-def _inside(suite: Suite, path: str) -> bool:
-    return (suite.root / path.partition("::")[0]).resolve().is_relative_to((suite.root / suite.tests).resolve())
-
-
-def _own(suite: Suite, arguments: Sequence[str]) -> list[str]:
-    """The arguments without the paths of other suites."""
-    others = [path for path in _paths(suite.root, arguments) if not _inside(suite, path)]
-    return [argument for argument in arguments if argument not in others]
+def _paths_of(suite: Suite, paths: Sequence[str]) -> list[str]:
+    """Those of the paths that lie in a suite, or its own folder where all of it is meant."""
+    folder = (suite.root / suite.tests).resolve()
+    real = {path: (suite.root / path.partition("::")[0]).resolve() for path in paths}
+    if not paths or any(folder.is_relative_to(one) for one in real.values()):
+        return [str(suite.tests)]
+    return [path for path, one in real.items() if one.is_relative_to(folder)]
 
 
 def _has_failed(suite: Suite) -> bool:

@@ -99,7 +99,7 @@ def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _P
     jobs = settings.jobs or capacity.jobs(len(progress.suites))
     lane = Lane(
         run=one,
-        open_stage=console.stage,
+        console=console,
         masker=progress.masker,
         arguments=arguments,
         live=jobs == 1 or len(progress.suites) == 1,

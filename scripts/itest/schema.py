@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 from itest.errors import ItestError
@@ -117,8 +119,13 @@ def checks(file: YamlFile, keys: Keys, value: Any) -> tuple[Check, ...]:
 
 def described(value: Any) -> str:
     """What a value is, in words for a message."""
-    names = {dict: "a mapping", list: "a list", type(None): "nothing", bool: f"`{str(value).lower()}`"}
-    return names.get(type(value)) or (f"`{value}`" if value != "" else "an empty string")
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None or value == "":
+        return "nothing" if value is None else "an empty string"
+    if isinstance(value, (str, bool)):
+        return shorten(json.dumps(value, ensure_ascii=False), 60)  # 8000 and "8000" are not the same
+    return f"`{value}`"
 
 
 def _checks_of(file: YamlFile, keys: Keys, value: Any) -> Iterable[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from dataclasses import dataclass, fields
@@ -43,33 +44,37 @@ class Settings:
 
 
 def read() -> Settings:
-    """The settings of the environment. Raises ItestError (usage) for a value of the wrong type."""
+    """The settings of the environment. Raises ItestError (usage) for a value that can't be meant."""
     given: dict[str, Any] = {}
     for setting in fields(Settings):
-        text = os.environ.get(f"ITEST_{setting.name.upper()}", "")
-        if text:
-            given[setting.name] = _parse(setting.name, text, type(setting.default))
+        variable = f"ITEST_{setting.name.upper()}"
+        if text := os.environ.get(variable, ""):
+            given[setting.name] = parse(setting.name, text, f"{variable}={text}")
     return Settings(**given)
 
 
-def _parse(name: str, text: str, kind: type) -> Any:
+def parse(name: str, text: str, shown: str) -> Any:
+    """The value of a setting. shown: how it was given. Raises ItestError (usage) for a value that can't be meant."""
+    kind = type(getattr(Settings, name))
     if kind is bool:
         if text.lower() not in ("0", "1", "true", "false", "yes", "no", "on", "off"):
-            raise _wrong(name, text, "1 or 0")
+            raise _wrong(shown, "1 or 0")
         return text.lower() in ("1", "true", "yes", "on")
     if kind is str:
+        if name == "engine" and text not in ("auto", "off"):
+            raise _wrong(shown, "auto or off")
         return text
     try:
         value = kind(text)
     except ValueError:
-        value = -1
-    if value < 0:
-        raise _wrong(name, text, "a positive number")
+        value = math.nan
+    if not (0 <= value < math.inf) or (kind is float and not value):
+        raise _wrong(shown, "a whole number, 0 or more," if kind is int else "a number above 0")
     return value
 
 
-def _wrong(name: str, text: str, expected: str) -> ItestError:
-    return ItestError("usage", f"ITEST_{name.upper()}={text}: {expected} is expected", cause="arguments")
+def _wrong(shown: str, expected: str) -> ItestError:
+    return ItestError("usage", f"{shown}: {expected} is expected", cause="arguments")
 
 
 def _words(text: str) -> list[str]:

@@ -7,36 +7,32 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from itest import schema, yamlfile
+from itest import envfile, resolved, schema, services, yamlfile
 from itest.compose import Project
+from itest.envfile import EnvFile
 from itest.errors import ItestError
-from itest.kinds import KINDS
-from itest.schema import Check, wrong
+from itest.resolved import Layers
+from itest.schema import wrong
+from itest.services import Service
 from itest.yamlfile import YamlFile
+
+__all__ = ["Service", "Suite", "check", "load", "names"]
 
 SUITES = Path("compose/suites")
 PROFILES = Path("compose/profiles")
+DEFAULTS: Mapping[str, Any] = {  # of the overlay's x-itest, which may hold no other keys
+    "tests": "",  # tests/<suite>
+    "migrations": [],
+    "fixtures": [],
+    "isolation": "delete",
+    "tags": [],
+    "per_worker": [],
+}
+PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # what compose takes
 SECRET_NAME = re.compile(r"\$\{([A-Z][A-Z0-9_]*_(?:PASSWORD|SECRET|TOKEN|KEY))\b")
-
-
-@dataclass(frozen=True)
-class Service:
-    """One service of a stack, with what its x-itest says. port: inside the container; timeout: seconds until ready."""
-
-    name: str
-    kind: str
-    port: int | None
-    checks: tuple[Check, ...]
-    timeout: float
-    depends_on: tuple[str, ...]
-
-    @property
-    def stores(self) -> bool:
-        return bool(self.kind) and KINDS[self.kind].stores
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,14 @@ class Suite:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved compose configuration. Raises ItestError (usage) where compose refuses the files."""
-        return self.project(self.kept_name).config()
+        try:
+            return self.project(self.kept_name).config()
+        except ItestError as error:
+            raise resolved.located(self.layers, error) from error
+
+    @property
+    def layers(self) -> Layers:
+        return Layers(self.root, self.files, self.services)
 
     @property
     def secret_names(self) -> set[str]:
@@ -82,7 +85,7 @@ class Suite:
 
 def names(root: Path) -> list[str]:
     """All suites of the repository."""
-    return sorted(path.stem for path in (root / SUITES).glob("*.env"))
+    return sorted(path.stem for path in (root / SUITES).glob("*.env") if not path.name.startswith("."))
 
 
 def load(root: Path, name: str, profile: str = "") -> Suite:
@@ -91,202 +94,129 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
     Raises ItestError (usage) with file, line and nearest right spelling for anything that is wrong.
     """
     if name not in names(root):
-        raise ItestError("usage", f"unknown suite {name}", hint=schema.nearest(name, names(root)), cause="suite")
-    env_file = SUITES / f"{name}.env"
+        hint = schema.nearest(name, names(root))
+        if (root / SUITES / f"{name}.yaml").is_file():
+            hint = f"it has an overlay; {SUITES / f'{name}.env'}, which names its layers, is missing"
+        raise ItestError("usage", f"unknown suite {name}", hint=hint, cause="suite")
+    env_file = envfile.read(root, SUITES / f"{name}.env")
+    project = _project_name(root, name, env_file)
     files = tuple(yamlfile.read(root, path) for path in _layers(root, env_file))
-    overlay = SUITES / f"{name}.yaml"
-    for file in files:
-        if file.path != overlay and "x-itest" in file.data:
-            raise wrong(
-                file, ("x-itest",), "top-level `x-itest` belongs to the suite's overlay", f"move it to {overlay}"
-            )
-    services = _services(files)
-    suite = _suite(root, name, env_file, overlay, files, services)
-    _refuse_cycles(files, services)
-    if not profile:
-        return suite
-    return _with_profile(suite, profile)
-
-
-def check(suite: Suite) -> None:
-    """Check what only the resolved configuration tells: pinned images, ports that clash. Raises ItestError (usage)."""
-    holders: dict[tuple[str, str], str] = {}
-    for name, service in suite.config["services"].items():
-        if "image" in service and "build" not in service:
-            _refuse_unpinned(suite, name, service["image"])
-        for port in service.get("ports", []):
-            published = str(port.get("published", "") or "")
-            if not published or "-" in published:
-                continue
-            address = (port.get("host_ip", ""), published)
-            if address in holders:
-                both = f"port {published} is published by `{holders[address]}` and by `{name}`"
-                raise _at(suite, name, "ports", both, "give one of them another port, or none for any free one")
-            holders[address] = name
-
-
-def _layers(root: Path, env_file: Path) -> list[Path]:
-    """The files that COMPOSE_FILE names."""
-    value, line = _variable(root, env_file, "COMPOSE_FILE", "compose/base.yaml:compose/layers/postgres.yaml:…")
-    paths = [Path(part) for part in value.split(":") if part]
-    for path in paths:
-        if not (root / path).is_file():
-            near = [str(other.relative_to(root)) for other in (root / "compose").rglob("*.yaml")]
-            problem = f"{env_file}:{line}: COMPOSE_FILE names {path}, which does not exist"
-            raise ItestError("usage", problem, hint=schema.nearest(path, near), cause="config")
-    return paths
-
-
-def _variable(root: Path, env_file: Path, name: str, example: str) -> tuple[str, int]:
-    """A variable of an env file, and its line. Raises ItestError (usage) when it isn't there."""
-    for number, line in enumerate((root / env_file).read_text(encoding="utf-8").splitlines(), start=1):
-        key, equals, value = line.partition("=")
-        if equals and key.strip() == name:
-            return _expand(value.strip()), number
-    raise ItestError("usage", f"{env_file}: {name} is missing", hint=f"add {name}={example}", cause="config")
-
-
-def _expand(value: str) -> str:
-    """`${NAME}`, `${NAME:-default}` and `${NAME:+value}` as compose expands them in an env file."""
-
-    def replace(found: re.Match[str]) -> str:
-        value = os.environ.get(found["name"], "")
-        if found["op"] == ":+":
-            return _expand(found["word"]) if value else ""
-        return value or found["word"] or ""
-
-    inner = re.compile(r"\$\{(?P<name>\w+)(?:(?P<op>:[-+])(?P<word>(?:[^{}]|\$\{[^{}]*\})*))?\}")
-    return inner.sub(replace, value.strip("'\""))
-
-
-def _services(files: Iterable[YamlFile]) -> dict[str, Service]:
-    """Every service of the layers, with the x-itest of all files merged key by key, later files winning."""
-    said: dict[str, dict[str, Any]] = {}
-    depends: dict[str, list[str]] = {}
-    for file in files:
-        for name, service in (file.data.get("services") or {}).items():
-            said.setdefault(name, {})
-            depends.setdefault(name, [])
-            if not isinstance(service, dict):
-                raise wrong(file, ("services", name), f"service `{name}` must be a mapping")
-            depends[name].extend(service.get("depends_on") or [])
-            if "x-itest" in service:
-                said[name].update(_service_keys(file, name, service["x-itest"]))
-    return {name: _service(name, said[name], depends[name]) for name in said}
-
-
-def _service_keys(file: YamlFile, name: str, value: Any) -> dict[str, Any]:
-    keys = ("services", name, "x-itest")
-    given = schema.mapping(file, keys, value, ("kind", "port", "ready", "timeout"))
-    checked: dict[str, Any] = {}
-    if "kind" in given:
-        checked["kind"] = schema.choice(file, (*keys, "kind"), given["kind"], KINDS)
-    if "port" in given:
-        checked["port"] = int(schema.number(file, (*keys, "port"), given["port"]))
-    if "ready" in given:
-        checked["checks"] = schema.checks(file, (*keys, "ready"), given["ready"])
-    if "timeout" in given:
-        checked["timeout"] = float(schema.number(file, (*keys, "timeout"), given["timeout"]))
-    return checked
-
-
-def _service(name: str, said: Mapping[str, Any], depends_on: Iterable[str]) -> Service:
-    kind = said.get("kind", "")
-    return Service(
-        name=name,
-        kind=kind,
-        port=said.get("port") or (KINDS[kind].port if kind else None),
-        checks=said.get("checks", ()),
-        timeout=said.get("timeout", schema.READY_TIMEOUT),
-        depends_on=tuple(dict.fromkeys(depends_on)),
-    )
-
-
-def _suite(
-    root: Path, name: str, env_file: Path, overlay: Path, files: tuple[YamlFile, ...], services: dict[str, Service]
-) -> Suite:
-    file = next((file for file in files if file.path == overlay), None)
-    if file is None:
-        hint = f"append {overlay} to COMPOSE_FILE"
-        raise ItestError("usage", f"{env_file}: COMPOSE_FILE does not name {overlay}", hint=hint, cause="config")
-    known = ("tests", "migrations", "fixtures", "isolation", "tags", "per_worker")
-    said = schema.mapping(file, ("x-itest",), file.data.get("x-itest", {}), known)
-    isolation = schema.choice(file, ("x-itest", "isolation"), said.get("isolation", "delete"), schema.ISOLATIONS)
-    if isolation not in ("delete", "none"):
-        problem = f"isolation `{isolation}` is not available yet"
-        raise wrong(file, ("x-itest", "isolation"), problem, "use `delete` (the default) or `none`")
-    per_worker = schema.strings(file, ("x-itest", "per_worker"), said.get("per_worker", []))
-    for service in per_worker:
-        if service not in services:
-            problem = f"`per_worker` names `{service}`, which is no service of this suite"
-            raise wrong(file, ("x-itest", "per_worker"), problem, schema.nearest(service, services))
+    overlay = _overlay(name, env_file, files)
+    members = services.read(files)
+    said = _x_itest(name, overlay, members)
     return Suite(
         name=name,
         root=root,
-        kept_name=_variable(root, env_file, "COMPOSE_PROJECT_NAME", f"itest-{name}")[0],
-        env_files=(env_file,),
+        kept_name=project,
+        env_files=(env_file.path, *_profile(root, profile)),
         files=files,
-        tests=_folders(root, file, "tests", said.get("tests", f"tests/{name}"))[0],
-        migrations=_folders(root, file, "migrations", said.get("migrations", [])),
-        fixtures=_folders(root, file, "fixtures", said.get("fixtures", [])),
-        isolation=isolation,
-        tags=schema.strings(file, ("x-itest", "tags"), said.get("tags", [])),
-        per_worker=per_worker,
-        services=services,
+        tests=_folder(root, overlay, "tests", said["tests"]),
+        migrations=_folders(root, overlay, "migrations", said["migrations"]),
+        fixtures=_folders(root, overlay, "fixtures", said["fixtures"]),
+        isolation=said["isolation"],
+        tags=said["tags"],
+        per_worker=said["per_worker"],
+        services=members,
     )
 
 
-def _folders(root: Path, file: YamlFile, key: str, value: Any) -> tuple[Path, ...]:
-    keys = ("x-itest", key)
-    folders = tuple(Path(item) for item in schema.strings(file, keys, value))
-    for folder in folders:
-        if not (root / folder).resolve().is_relative_to(root.resolve()):
-            raise wrong(file, keys, f"`{key}: {folder}` is outside the repository")
-        if not (root / folder).is_dir():
-            near = [str(path.relative_to(root)) for path in (root / folder.parts[0]).glob("*/")]
-            raise wrong(file, keys, f"`{key}: {folder}` is no folder", schema.nearest(folder, near))
-    return folders
+def check(suite: Suite) -> None:
+    """Check what only the resolved configuration tells, such as pinned images and ports. Raises ItestError (usage)."""
+    resolved.check(suite.layers, suite.config)
 
 
-def _with_profile(suite: Suite, profile: str) -> Suite:
-    from dataclasses import replace
+def _project_name(root: Path, name: str, env_file: EnvFile) -> str:
+    """COMPOSE_PROJECT_NAME, which no other suite may have: it would be the same stack."""
+    project = env_file.get("COMPOSE_PROJECT_NAME", f"itest-{name}")
+    if not PROJECT_NAME.fullmatch(project):
+        hint = "lower-case letters, digits, - and _, beginning with a letter or a digit"
+        raise env_file.wrong("COMPOSE_PROJECT_NAME", f"is `{project}`, which compose refuses", hint)
+    if not PROJECT_NAME.fullmatch(name):
+        problem = f"suite {name}: a suite's name is part of its stack's, so it is lower-case letters, digits, - and _"
+        raise ItestError("usage", problem, hint=f"git mv {env_file.path} {SUITES / name.lower()}.env", cause="suite")
+    for other in names(root):
+        if other != name and envfile.read(root, SUITES / f"{other}.env").values.get("COMPOSE_PROJECT_NAME") == project:
+            raise env_file.wrong("COMPOSE_PROJECT_NAME", f"is {project}, as in suite {other}", f"make it itest-{name}")
+    return project
 
-    path = PROFILES / f"{profile}.env"
-    if not (suite.root / path).is_file():
-        known = [path.stem for path in (suite.root / PROFILES).glob("*.env")]
-        raise ItestError("usage", f"unknown profile {profile}", hint=schema.nearest(profile, known), cause="profile")
-    return replace(suite, env_files=(*suite.env_files, path))
+
+def _layers(root: Path, env_file: EnvFile) -> list[Path]:
+    """The files that COMPOSE_FILE names."""
+    paths: list[Path] = []
+    for part in env_file.get("COMPOSE_FILE", "compose/base.yaml:compose/layers/postgres.yaml:…").split(":"):
+        if not part:
+            raise env_file.wrong("COMPOSE_FILE", "has an empty entry", "one `:` between two files, none at the end")
+        if not (root / part).is_file():
+            near = [str(other.relative_to(root)) for other in (root / "compose").rglob("*.yaml")]
+            hint = "separate the files by `:`" if re.search("[,; ]", part.strip()) else schema.nearest(part, near)
+            raise env_file.wrong("COMPOSE_FILE", f"names `{part}`, which does not exist", hint)
+        if Path(part) in paths:
+            raise env_file.wrong("COMPOSE_FILE", f"names {part} twice", "keep one of them")
+        paths.append(Path(part))
+    return paths
 
 
-def _refuse_cycles(files: Iterable[YamlFile], services: Mapping[str, Service]) -> None:
-    def line(name: str, on: str) -> tuple[YamlFile, tuple[str, ...]]:
-        for file in files:
-            if ("services", name, "depends_on") in file.lines:
-                return file, ("services", name, "depends_on", on)
-        raise AssertionError(f"{name} depends on {on} in no file")
+def _overlay(name: str, env_file: EnvFile, files: Iterable[YamlFile]) -> YamlFile:
+    """The suite's own file among its layers, the only one that may have an x-itest at top level."""
+    path = SUITES / f"{name}.yaml"
+    overlay = next((file for file in files if file.path == path), None)
+    if overlay is None:
+        raise env_file.wrong("COMPOSE_FILE", f"does not name {path}", "end COMPOSE_FILE with it")
+    for file in files:
+        if file != overlay and "x-itest" in file.data:
+            problem = "top-level `x-itest` belongs to the suite's overlay"
+            raise wrong(file, ("x-itest",), problem, f"move it to {path}")
+    return overlay
 
-    for name, service in services.items():
-        for other in service.depends_on:
-            if other not in services:
-                problem = f"`{name}` depends on `{other}`, which no layer of this suite has"
-                raise wrong(*line(name, other), problem, schema.nearest(other, services))
+
+def _x_itest(name: str, file: YamlFile, members: Mapping[str, Service]) -> dict[str, Any]:
+    """What the overlay says, with the defaults of what it leaves out; folders are not looked at yet."""
+    given = schema.mapping(file, ("x-itest",), file.data.get("x-itest", {}), DEFAULTS)
+    said = {**DEFAULTS, "tests": f"tests/{name}", **given}
+    schema.string(file, ("x-itest", "tests"), said["tests"])
+    for key in ("migrations", "fixtures", "tags", "per_worker"):
+        said[key] = schema.strings(file, ("x-itest", key), said[key])
+    schema.choice(file, ("x-itest", "isolation"), said["isolation"], schema.ISOLATIONS)
+    if said["isolation"] not in ("delete", "none"):
+        problem = f"isolation `{said['isolation']}` is not available yet"
+        raise wrong(file, ("x-itest", "isolation"), problem, "use `delete` (the default) or `none`")
+    for member in said["per_worker"]:
+        if member not in members:
+            problem = f"`per_worker` names `{member}`, which is no service of this suite"
+            raise wrong(file, ("x-itest", "per_worker"), problem, schema.nearest(member, members))
+    return said
+
+
+def _folders(root: Path, file: YamlFile, key: str, given: Iterable[str]) -> tuple[Path, ...]:
+    return tuple(_folder(root, file, key, folder) for folder in given)
+
+
+def _folder(root: Path, file: YamlFile, key: str, given: str) -> Path:
+    folder, keys = Path(given), ("x-itest", key)
     try:
-        TopologicalSorter({name: service.depends_on for name, service in services.items()}).prepare()
-    except CycleError as error:
-        cycle = list(reversed(error.args[1]))
-        problem = f"dependency cycle: {' → '.join(cycle)}"
-        raise wrong(*line(cycle[0], cycle[1]), problem, "remove one of these depends_on") from error
+        inside = Path(os.path.realpath(root / folder)).is_relative_to(os.path.realpath(root))
+        there = (root / folder).is_dir()
+    except (OSError, ValueError) as error:  # a name that no file system takes
+        raise wrong(file, keys, f"`{key}: {given}` is no folder: {error}") from error
+    if not inside:
+        raise wrong(file, keys, f"`{key}: {given}` is outside the repository", "paths in x-itest begin at its root")
+    if not there:
+        tops = sorted({key, folder.parts[0]})
+        near = [path.relative_to(root).as_posix() for top in tops for path in (root / top).glob("*/")]
+        raise wrong(file, keys, f"`{key}: {given}` is no folder", schema.nearest(given, near))
+    return folder
 
 
-def _refuse_unpinned(suite: Suite, name: str, image: str) -> None:
-    tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2]
-    if "@sha256:" not in image and tag in ("", "latest"):
-        problem = f"image `{image}` of `{name}` is not pinned"
-        raise _at(suite, name, "image", problem, "name an exact version, such as postgres:17.11, or a digest")
-
-
-def _at(suite: Suite, service: str, key: str, problem: str, hint: str) -> ItestError:
-    for file in reversed(suite.files):
-        if ("services", service, key) in file.lines:
-            return wrong(file, ("services", service, key), problem, hint)
-    return ItestError("usage", f"suite {suite.name}: {problem}", hint=hint, cause="config")
+def _profile(root: Path, profile: str) -> tuple[Path, ...]:
+    """The env file of a profile; none for no profile."""
+    if not profile:
+        return ()
+    path = PROFILES / f"{profile}.env"
+    if not (root / path).is_file():
+        known = [path.stem for path in (root / PROFILES).glob("*.env")]
+        raise ItestError("usage", f"unknown profile {profile}", hint=schema.nearest(profile, known), cause="profile")
+    env_file = envfile.read(root, path)
+    for variable in ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME"):
+        if variable in env_file.lines:
+            raise env_file.wrong(variable, "in a profile replaces the suite's own", f"set it in {SUITES}/ alone")
+    return (path,)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -21,6 +23,15 @@ def variables(output: str) -> dict[str, str]:
         ["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
     )
     return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
+
+
+def free_port() -> int:
+    """A port below the ephemeral ones, or a container of a neighbouring test might get it first."""
+    for port in random.sample(range(20000, 30000), 20):
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port between 20000 and 30000")
 
 
 def compose(checkout, suite: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -126,9 +137,10 @@ def test_several_kept_stacks_are_an_error_that_lists_them(named):
 
 
 def test_fixed_ports_with_the_dev_profile_and_a_clear_error_when_one_is_taken(named):
-    named.replace("compose/profiles/dev.env", "POSTGRES_PORT=5432", "POSTGRES_PORT=55432")
+    port = free_port()
+    named.replace("compose/profiles/dev.env", "POSTGRES_PORT=5432", f"POSTGRES_PORT={port}")
     assert named.run("up", "--suite", "database", "--profile", "dev").code == 0
-    assert variables(named.run("env").output)["ITEST_POSTGRES_PORT"] == "55432"
+    assert variables(named.run("env").output)["ITEST_POSTGRES_PORT"] == str(port)
     clash = named.run("run", "--suite", "database", "--profile", "dev")
     assert (clash.code, named.summary["suites"]["database"]["cause"]) == (3, "port")
     assert "hint: " in clash.output

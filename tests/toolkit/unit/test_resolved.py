@@ -1,0 +1,170 @@
+"""What only the resolved configuration tells, on what a real `docker compose config` prints; it needs no engine."""
+
+from __future__ import annotations
+
+import pytest
+
+ENV = "compose/suites/api.env"
+STORE = "compose/layers/store.yaml"
+APP = "compose/layers/app.yaml"
+
+DIGEST = "sha256:" + "0" * 64
+
+pytestmark = pytest.mark.usefixtures("compose_client")
+
+
+def test_a_right_suite_passes(repo):
+    repo.check()
+
+
+@pytest.mark.parametrize(
+    "image", ["team/app", "team/app:latest", "localhost:5000/app", "registry.test:5000/a/b:latest"]
+)
+def test_an_unpinned_image_is_refused(repo, image):
+    repo.edit(APP, "${APP_IMAGE:-team/app:1.4}", image)
+    assert repo.refusal(repo.check) == (
+        f"{APP}:3: image `{image}` of `app` is not pinned\n"
+        "hint: name an exact version, such as postgres:17.11, or a digest"
+    )
+
+
+@pytest.mark.parametrize("image", ["localhost:5000/app:1", f"team/app@{DIGEST}", f"team/app:latest@{DIGEST}"])
+def test_a_tag_or_a_digest_pins_an_image(repo, image):
+    repo.edit(APP, "${APP_IMAGE:-team/app:1.4}", image)
+    repo.check()
+
+
+def test_an_image_that_is_built_here_needs_no_version(repo):
+    repo.edit(APP, "    image: ${APP_IMAGE:-team/app:1.4}\n", "    image: team/app\n    build: ./app\n")
+    repo.check()
+
+
+def test_a_variable_that_unpins_an_image_is_refused_where_it_is_read(repo, monkeypatch):
+    monkeypatch.setenv("APP_IMAGE", "team/app")
+    assert repo.refusal(repo.check).startswith(f"{APP}:3: image `team/app` of `app` is not pinned")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("127.0.0.1:7000:8000", "127.0.0.1:7000:5432"),
+        ("7000:8000", "127.0.0.1:7000:5432"),
+        ("127.0.0.1:7000-7001:8000-8001", "0.0.0.0:7000:5432"),
+    ],
+)
+def test_two_services_that_publish_one_port_are_both_named(repo, one, other):
+    repo.edit(APP, "127.0.0.1::8000", one)
+    repo.edit(STORE, "127.0.0.1::5432", other)
+    refusal = repo.refusal(repo.check)
+    assert refusal.endswith(
+        "port 7000 is published by `app` and by `store`\nhint: give one of them another port, or none for any free one"
+    )
+    assert refusal.startswith(f"{STORE}:9: ")
+
+
+def test_one_service_that_publishes_one_port_twice_is_told_so(repo):
+    repo.edit(APP, '"127.0.0.1::8000"', '"127.0.0.1:7000:8000", "127.0.0.1:7000:8001"')
+    assert repo.refusal(repo.check).startswith(f"{APP}:7: port 7000 is published by `app` twice\n")
+
+
+@pytest.mark.parametrize("other", ["127.0.0.2:7000:5432", "127.0.0.1:7001:5432", "127.0.0.1:7001-7009:5432"])
+def test_ports_that_do_not_clash_pass(repo, other):
+    repo.edit(APP, "127.0.0.1::8000", "127.0.0.1:7000:8000")
+    repo.edit(STORE, '"127.0.0.1::5432"', f'"{other}", "127.0.0.1:7000:53/udp"')
+    repo.check()
+
+
+def test_a_port_that_no_test_could_reach_is_refused(repo):
+    repo.edit(APP, '    ports: ["127.0.0.1::8000"]\n', '    ports: ["127.0.0.1::8000/udp"]\n')
+    assert repo.refusal(repo.check) == (
+        f"{APP}:7: port 8000 of `app` is not published, so neither probes nor tests can reach it\n"
+        'hint: add "127.0.0.1::8000" to its ports'
+    )
+
+
+def test_so_is_the_port_of_a_probe(repo):
+    repo.edit(APP, "ready: {http: /ready}", "ready: {tcp: 9000}")
+    assert repo.refusal(repo.check).startswith(f"{APP}:7: port 9000 of `app` is not published")
+
+
+def test_a_mount_that_is_not_there_is_refused_before_docker_makes_an_empty_folder_of_it(repo):
+    repo.edit(STORE, "./init:", "./inti:")
+    assert repo.refusal(repo.check) == (
+        f"{STORE}:7: `store` mounts compose/inti, which does not exist\n"
+        "hint: paths in compose files begin at compose/; create it, or correct the path"
+    )
+    assert not (repo.path / "compose/inti").exists()
+
+
+def test_so_is_the_file_of_a_secret(repo):
+    repo.write(APP, repo.text(APP) + "    secrets: [key]\nsecrets:\n  key: {file: ./key.pem}\n")
+    assert repo.refusal(repo.check).startswith(f"{APP}:10: `app` mounts compose/key.pem, which does not exist")
+
+
+def test_an_output_folder_and_what_lies_outside_may_be_missing(repo):
+    mounts = "      - ../build/coverage:/coverage\n      - /no/such/socket:/socket\n"
+    repo.edit(STORE, "    volumes:\n", f"    volumes:\n{mounts}")
+    repo.check()
+
+
+def test_a_fixed_container_name_is_refused(repo):
+    repo.edit(APP, "    depends_on", "    container_name: app\n    depends_on")
+    assert repo.refusal(repo.check) == (
+        f"{APP}:5: `app` has a fixed container_name, so only one run at a time could start it\n"
+        "hint: remove it: other services reach it as `app`, and `make ps` lists it"
+    )
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", "shared"), ("external", "true")])
+def test_a_network_or_volume_that_all_runs_would_share_is_refused(repo, key, value):
+    shared = f"volumes:\n  data:\n    {key}: {value}\n"
+    repo.edit(STORE, "services:\n", f"{shared}services:\n")
+    text = (repo.path / STORE).read_text()
+    repo.write(STORE, text.replace("    volumes:\n", "    volumes:\n      - data:/data\n"))
+    told = "shared" if key == "name" else "data"
+    assert repo.refusal(repo.check) == (
+        f"{STORE}:3: `data` is `{told}` in every run, so they would share it\n"
+        f"hint: remove `{key}`: compose then makes one for each run"
+    )
+
+
+def test_a_service_of_a_compose_profile_is_refused_until_the_profile_is_active(repo):
+    repo.edit(APP, "    depends_on", "    profiles: [debug]\n    depends_on")
+    assert repo.refusal(repo.check) == (
+        f"{APP}:5: `app` belongs to a compose profile that is not active, so compose leaves it out\n"
+        "hint: drop `profiles:`, or name the profile in COMPOSE_PROFILES in the suite's env file"
+    )
+    repo.write(ENV, repo.text(ENV) + "COMPOSE_PROFILES=debug\n")
+    repo.check()
+
+
+def test_a_service_that_comes_in_by_include_is_refused(repo):
+    repo.write("compose/more.yaml", "services:\n  more: {image: 'more:1'}\n")
+    repo.edit(APP, "services:\n", "include: [more.yaml]\nservices:\n")
+    assert repo.refusal(repo.check) == (
+        f"{APP}:1: service `more` comes in by `include`\n"
+        "hint: name its file in COMPOSE_FILE instead, so that it is checked, started and probed like the others"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "word"),
+    [
+        ("    depends_on", "    enviroment: {}\n    depends_on", 5, "enviroment"),
+        ("    image: ${APP_IMAGE:-team/app:1.4}\n", "", 2, "neither an image nor a build"),
+        ("service_healthy", "healthy", 6, "condition"),
+        ("    depends_on", "    mem_limit: lots\n    depends_on", 5, "lots"),
+        ("    depends_on", "    networks: [back]\n    depends_on", 5, "undefined network back"),
+    ],
+)
+def test_what_compose_itself_refuses_comes_with_its_line(repo, old, new, line, word):
+    repo.edit(APP, old, new)
+    refusal = repo.refusal(repo.check)
+    assert refusal.startswith(f"{APP}:{line}: ")
+    assert word in refusal
+    assert str(repo.path) not in refusal
+
+
+def test_what_names_no_place_comes_in_compose_s_own_words(repo):
+    repo.edit(APP, "127.0.0.1::8000", "eight:8000")
+    assert repo.refusal(repo.check).startswith("the compose files of itest-api: ")
