@@ -141,11 +141,12 @@ def inspect(ids: Sequence[str]) -> list[Container]:
     return [_container(raw) for raw in json.loads(found.stdout or "[]")]
 
 
-def logs(container: Container, *, tail: int | None = None) -> str:
-    """What a container printed so far, both streams, with timestamps. tail: only so many lines of the end."""
+def logs(container: Container, *, tail: int | None = None, timestamps: bool = True) -> str:
+    """What a container printed so far, both streams. tail: only so many lines of the end."""
     # Not `docker compose logs`, which writes terminal control sequences even into a pipe.
     last = [] if tail is None else ["--tail", str(tail)]
-    command = ["docker", "container", "logs", "--timestamps", *last, container.id]
+    when = ["--timestamps"] if timestamps else []
+    command = ["docker", "container", "logs", *when, *last, container.id]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode(errors="replace")
 

@@ -167,8 +167,8 @@ def _failure(one: _Wait, container: Container, cause: str, words: str, hint: str
 
 
 def _evidence(one: _Wait, container: Container) -> str:
-    """Last probe, health log and the end of the log."""
-    health = container.health_log[-3:] or ["no healthcheck has run"]
-    log = logs(container, tail=15).splitlines() or ["(it printed nothing)"]
-    parts = {"last probe": [one.last_error], "health": health, "log": log}
+    """The end of the log, what the health checks said, and the last probe; the likeliest to explain it first."""
+    log = logs(container, tail=15, timestamps=False).splitlines() or ["(it printed nothing)"]
+    health = container.health_log[-3:] or ["no health check has run"]
+    parts = {"log": log, "health": health, "last probe": [one.last_error]}
     return "\n".join(f"{title}: {line}" for title, lines in parts.items() for line in lines)
