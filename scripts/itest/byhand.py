@@ -21,7 +21,11 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     with console.stage(suite.name, "images") as line:
         line.detail(images.describe(images.ensure(images.needs_of(suite.config), line.update)))
     stack = Stack(suite, suite.project(suite.kept_name))
-    stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
+    try:
+        stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
+    except ItestError:
+        console.note(f"what was started stays, to look around: make ps, make logs, make down SUITE={suite.name}")
+        raise
     return stack
 
 
@@ -59,7 +63,7 @@ def table(stack: Stack) -> str:
     for name, container in sorted(stack.containers.items()):
         prefix = f"ITEST_{name.upper().replace('-', '_')}"
         address = addresses.get(f"{prefix}_DSN") or addresses.get(f"{prefix}_URL", "")
-        rows.append((name, container.health or str(container.state["Status"]), address))
+        rows.append((name, container.summary, address))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{name:{widths[0]}}  {state:{widths[1]}}  {address}".rstrip() for name, state, address in rows)
 

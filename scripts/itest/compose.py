@@ -55,6 +55,14 @@ class Container:
         return str((self.state.get("Health") or {}).get("Status", ""))
 
     @property
+    def summary(self) -> str:
+        """`healthy`, `running`, `paused`, `exited, code 1` or `exited, code 137, OOM-killed`."""
+        status = str(self.state["Status"])
+        if status != "exited":
+            return self.health if self.running and self.health else status
+        return f"exited, code {self.state['ExitCode']}" + (", OOM-killed" if self.state.get("OOMKilled") else "")
+
+    @property
     def health_log(self) -> list[str]:
         """What the last health checks said, oldest first."""
         entries = (self.state.get("Health") or {}).get("Log") or []
@@ -152,9 +160,9 @@ def logs(container: Container, *, tail: int | None = None, timestamps: bool = Tr
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The projects that have a running container with these labels, each with the labels of one such container."""
+    """The projects that have a container with these labels, running or not, each with the labels of one of them."""
     filters = [part for name, value in labels.items() for part in ("--filter", f"label={name}={value}")]
-    ids = _docker("container", "ls", "--quiet", *filters).split()
+    ids = _docker("container", "ls", "--all", "--quiet", *filters).split()
     listing = _docker("container", "inspect", "--format", "{{json .Config.Labels}}", *ids) if ids else ""
     found = (json.loads(line) for line in listing.splitlines())
     return {labels[PROJECT_LABEL]: labels for labels in found}

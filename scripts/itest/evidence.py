@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from itest import atomic
-from itest.compose import Container
 from itest.errors import ItestError
 from itest.mask import Masker
 from itest.stack import Stack
@@ -42,7 +41,7 @@ def keep_failure(
     folder: Path, suite: str, error: ItestError, stack: Stack | None, logs: Mapping[str, str], masker: Masker
 ) -> Path:
     """failure.json and failure.txt: one line that states the cause, then what was seen, then how to see it again."""
-    containers = {name: _state(one) for name, one in stack.containers.items()} if stack else {}
+    containers = {name: one.summary for name, one in stack.containers.items()} if stack else {}
     reproduce = f"make itest SUITE={suite}" if suite else "make itest"
     capsule = {
         "category": error.category,
@@ -62,11 +61,3 @@ def keep_failure(
     lines += ["", f"again: {reproduce}", f"by hand: make up SUITE={suite}" if suite else ""]
     atomic.write(folder / "failure.txt", masker.text("\n".join(lines).rstrip() + "\n"))
     return folder / "failure.txt"
-
-
-def _state(container: Container) -> str:
-    state = container.state
-    words = [str(state["Status"]), container.health]
-    if not container.running:
-        words += [f"exit code {state['ExitCode']}", "OOM-killed" if state.get("OOMKilled") else ""]
-    return ", ".join(word for word in words if word)

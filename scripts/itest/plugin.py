@@ -60,7 +60,7 @@ class _Stacks:
         return self.open[suite.name]
 
     def _reach(self, suite: Suite) -> Stack:
-        from itest import stack
+        from itest import ready, stack
 
         given = json.loads(os.environ.get("ITEST_STACK", "[]"))
         if given and given[0] == suite.name:
@@ -73,7 +73,9 @@ class _Stacks:
                 raise ItestError("usage", problem, hint=hint, cause="attach")
             if kept:
                 self.report(f"itest: attached to {kept[0]}, which stays")
-                return stack.attach(suite, kept[0])
+                attached = stack.attach(suite, kept[0])
+                ready.wait_ready(attached.targets(attached.containers))  # a service may have died since it was left
+                return attached
         return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
 
     def _start(self, suite: Suite, name: str) -> Stack:

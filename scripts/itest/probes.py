@@ -183,7 +183,7 @@ PROBES: Mapping[str, Callable[[Target, Check], None]] = {
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()).partition(" Is the server running on that host")[0]  # libpq's advice
 
 
 def _cause(error: Any) -> str:

@@ -124,7 +124,7 @@ def _refuse_dead(waits: Mapping[str, _Wait]) -> None:
 def verdict(container: Container) -> tuple[str, str, str] | None:
     """Cause, words and hint for a container that is in no state to serve; None when it may yet."""
     state = container.state
-    by_hand = "the log says why; `make up` and `make logs` with SUITE=… start the same stack by hand"
+    by_hand = "the log says why; `make up SUITE=…` starts the same stack and leaves it, to look around"
     if state.get("OOMKilled"):
         variable = f"{container.service.upper()}_MEMORY"
         return (

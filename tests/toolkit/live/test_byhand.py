@@ -164,3 +164,17 @@ def test_a_verb_without_a_stack_says_how_to_start_one(named):
         2,
         "itest: error: no stack of api is running\nhint: make up SUITE=api\n",
     )
+
+
+def test_a_stack_that_fails_to_start_stays_to_be_looked_at(named):
+    named.replace("compose/layers/postgres.yaml", "- -cfsync=off", "- -cwork_mem=lots")
+    up = named.run("up", "--suite", "database")
+    assert up.code == 5
+    assert "what was started stays, to look around" in up.output
+    assert "exited" in named.run("ps").output
+    assert 'invalid value for parameter "work_mem"' in named.run("logs").output
+    tests = named.pytest(CONSTRAINTS)
+    assert tests.code == 5
+    assert "service postgres: exited with code 1" in tests.output
+    assert named.run("down").code == 0
+    assert named.leftovers() == {"containers": [], "networks": []}

@@ -121,7 +121,7 @@ def test_a_service_that_exits_is_exit_5_with_a_capsule_that_explains_it(checkout
     assert "no configuration" in text
     assert "make itest SUITE=tiny" in text
     capsule = json.loads((checkout.latest / "tiny/failure.json").read_text())
-    assert capsule["containers"] == {"redis": "exited, exit code 3"}
+    assert capsule["containers"] == {"redis": "exited, code 3"}
     error = ElementTree.parse(checkout.latest / "junit.xml").find(".//error")
     assert error.get("type") == "service"
     assert "Traceback" not in ended.output
