@@ -9,15 +9,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from itest import atomic, compose, engine, images
+import psycopg
+
+from itest import atomic, compose, engine, images, reset
 from itest import stack as stacks
 from itest import suite as suites
 from itest.stack import Stack
 from itest.suite import Suite
+
+TABLES = 40
+RESETS = 50  # pairs: a reset takes a millisecond
 
 Clocked = Callable[[], float]  # does the thing once, cleans up after it, returns the seconds that count
 
@@ -41,7 +47,7 @@ def compare(ours: Clocked, theirs: Clocked, pairs: int) -> Ratio:
     ratios = [mine / other for mine, other in timed]
     mine, other = (statistics.median(column) for column in zip(*timed, strict=True))
     ratio, low, high = statistics.median(ratios), min(ratios), max(ratios)
-    return Ratio(round(mine, 3), round(other, 3), round(ratio, 3), round(low, 3), round(high, 3), pairs)
+    return Ratio(round(mine, 6), round(other, 6), round(ratio, 3), round(low, 3), round(high, 3), pairs)
 
 
 def run(root: Path, pairs: int, report: Callable[[str], None]) -> dict[str, Ratio]:
@@ -59,11 +65,22 @@ def run(root: Path, pairs: int, report: Callable[[str], None]) -> dict[str, Rati
     report(f"{'':30} {'ours':>8} {'theirs':>8} {'ratio':>6}   spread   ({pairs} pairs, suite {suite.name})")
     found: dict[str, Ratio] = {}
     for name, (ours, theirs) in benchmarks.items():
-        one = found[name] = compare(ours, theirs, pairs)
-        report(f"{name:30} {one.ours_s:6.2f} s {one.theirs_s:6.2f} s {one.ratio:6.2f}   {one.low:.2f}-{one.high:.2f}")
+        found[name] = compare(ours, theirs, pairs)
+        report(_line(name, found[name]))
+    with _forty_tables(suite) as connection:
+        name = "reset 40 tables / TRUNCATE"
+        found[name] = compare(lambda: _reset(connection), lambda: _truncate(connection), RESETS)
+        report(_line(name, found[name]))
     results = {name: asdict(one) for name, one in found.items()}
     atomic.write(root / "build" / "bench.json", json.dumps(results, indent=2) + "\n")
     return found
+
+
+def _line(name: str, one: Ratio) -> str:
+    times = [
+        f"{seconds:6.2f} s" if seconds >= 0.1 else f"{seconds * 1000:5.2f} ms" for seconds in (one.ours_s, one.theirs_s)
+    ]
+    return f"{name:30} {times[0]} {times[1]} {one.ratio:6.2f}   {one.low:.2f}-{one.high:.2f}"
 
 
 def _ours(suite: Suite) -> float:
@@ -129,6 +146,52 @@ def _by_hand(suite: Suite) -> float:
     finally:
         _call(project.command("down", "-v", "-t", "1"))
     return time.monotonic() - started
+
+
+@contextmanager
+def _forty_tables(suite: Suite) -> Iterator[psycopg.Connection]:
+    """A session on a database of 40 tables joined by foreign keys, four of them seeded, with its baseline taken."""
+    stack = Stack(suite, suite.project(f"itest-bench-{secrets.token_hex(4)}"))
+    try:
+        stacks.start(stack)
+        with psycopg.connect(stack.dsn("postgres"), autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            for number in range(TABLES):
+                parent = f"REFERENCES t{number - 1}" if number else ""
+                connection.execute(
+                    f"CREATE TABLE t{number} (id serial PRIMARY KEY, up int {parent}, name text)".encode()
+                )
+            for number in range(4):
+                rows = f"INSERT INTO t{number} (up, name) SELECT nullif({number}, 0), 'x' FROM generate_series(1, 20)"
+                connection.execute(rows.encode())
+            reset.prepare(connection)
+            yield connection
+    finally:
+        stack.down()
+
+
+def _dirty(connection: psycopg.Connection) -> None:
+    inserts = [f"INSERT INTO t{number} (name) VALUES ('dirt')" for number in range(0, TABLES, TABLES // 5)]
+    connection.execute("; ".join(inserts).encode())
+
+
+def _reset(connection: psycopg.Connection) -> float:
+    _dirty(connection)
+    started = time.monotonic()
+    reset.reset(connection)
+    return time.monotonic() - started
+
+
+def _truncate(connection: psycopg.Connection) -> float:
+    """The usual way, which brings back neither seeded rows nor their sequences."""
+    _dirty(connection)
+    started = time.monotonic()
+    connection.execute(
+        f"TRUNCATE {', '.join(f't{number}' for number in range(TABLES))} RESTART IDENTITY CASCADE".encode()
+    )
+    elapsed = time.monotonic() - started
+    reset.reset(connection)
+    return elapsed
 
 
 def _call(command: list[str], cwd: Path | None = None) -> None:

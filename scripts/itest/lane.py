@@ -19,6 +19,7 @@ from itest.runs import Run
 from itest.stack import Line, Stack
 from itest.suite import Suite
 
+
 @dataclass(frozen=True)
 class Lane:
     """What a run gives to each of its suites."""

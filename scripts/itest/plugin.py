@@ -1,7 +1,7 @@
 """The pytest plugin: the fixtures that a suite's tests use, and a clean state before each of them.
 
 Under `make itest` the tests reach the run's own stack. Called directly (`pytest tests/api -k refund`, an IDE) they
-attach to the suite's kept stack, or start one and remove it afterwards. Each pytest-xdist worker has a stack of its own.
+attach to the suite's kept stack, or start one and remove it afterwards. Each pytest-xdist worker has its own stack.
 Every public fixture may be overridden in a conftest.py.
 """
 

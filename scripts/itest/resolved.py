@@ -57,10 +57,10 @@ def located(layers: Layers, error: ItestError) -> ItestError:
         if keys[0] == "services" and words.issuperset(keys)
     ]
     depth, _, file, keys = max(places, key=lambda place: place[:2], default=(0, False, layers.files[0], ()))
+    message = error.message.replace(f"{layers.root}/", "")
     if error.cause != "config" or depth < 2:
-        return error
-    said = re.sub(r"validating \S+: ", "", error.message.partition(": ")[2]).replace(f"{layers.root}/", "")
-    return wrong(file, keys, said, error.hint)
+        return ItestError(error.category, message, hint=error.hint, cause=error.cause)
+    return wrong(file, keys, re.sub(r"validating \S+: ", "", message.partition(": ")[2]), error.hint)
 
 
 def _refuse_other_services(layers: Layers, config: Config) -> None:

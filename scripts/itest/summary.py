@@ -64,12 +64,16 @@ def table(results: Sequence[SuiteResult], *, colour: bool = False) -> str:
 
 def closing(results: Sequence[SuiteResult], category: Category | None, seconds: float) -> str:
     """The last word: `passed: 160 tests in 2 suites, 6.1 s`, or what failed and the exit code that says so."""
-    tests = sum(result.report.tests for result in results)
-    ran = f"{tests} test{'' if tests == 1 else 's'} in {len(results)} suite{'' if len(results) == 1 else 's'}, {seconds:.1f} s"
+    tests = _count(sum(result.report.tests for result in results), "test")
+    ran = f"{tests} in {_count(len(results), 'suite')}, {seconds:.1f} s"
     if category is None:
         return f"passed: {ran}"
     red = ", ".join(f"{result.name} ({result.cause})" for result in results if result.category)
     return f"failed: {red + '; ' if red else ''}{ran}; exit {errors.exit_code(category)} ({category})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _suite(result: SuiteResult) -> dict[str, Any]:

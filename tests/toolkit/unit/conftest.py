@@ -114,11 +114,16 @@ def common_repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     return Repo.make(tmp_path_factory.mktemp("repo"))
 
 
-@pytest.fixture
-def compose_client(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`docker compose config` in the small repository, as the verbs call it; it needs no engine."""
-    if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+@pytest.fixture(scope="session")
+def _compose_client() -> None:
+    command = ["docker", "compose", "version"]
+    if not shutil.which("docker") or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("no docker compose here")
+
+
+@pytest.fixture
+def compose_client(_compose_client: None, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker compose config` in the small repository, as the verbs call it; it needs no engine."""
     monkeypatch.chdir(repo.path)
     for name in [name for name in os.environ if name.startswith("COMPOSE_")]:
         monkeypatch.delenv(name)

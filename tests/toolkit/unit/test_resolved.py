@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from itest import resolved
+from itest.errors import ItestError
+
 ENV = "compose/suites/api.env"
 STORE = "compose/layers/store.yaml"
 APP = "compose/layers/app.yaml"
@@ -165,6 +168,20 @@ def test_what_compose_itself_refuses_comes_with_its_line(repo, old, new, line, w
     assert str(repo.path) not in refusal
 
 
-def test_what_names_no_place_comes_in_compose_s_own_words(repo):
-    repo.edit(APP, "127.0.0.1::8000", "eight:8000")
-    assert repo.refusal(repo.check).startswith("the compose files of itest-api: ")
+def test_paths_in_compose_s_words_begin_at_the_root(repo):
+    repo.edit(APP, "    depends_on", "    env_file: gone.env\n    depends_on")
+    refusal = repo.refusal(repo.check)
+    assert refusal.startswith("the compose files of itest-api: env file compose/gone.env not found")
+    assert str(repo.path) not in refusal
+
+
+def test_a_complaint_about_all_services_is_not_pinned_on_one(repo):
+    said = ItestError("usage", "the compose files of itest-api: services must be a mapping", cause="config")
+    assert resolved.located(repo.load().layers, said).message == said.message
+
+
+def test_what_is_no_complaint_about_the_files_stays_as_it_is(repo):
+    said = ItestError(
+        "engine", "the compose files of itest-api: service app: no engine", hint="make engine", cause="pipe"
+    )
+    assert str(resolved.located(repo.load().layers, said)) == str(said)

@@ -480,12 +480,6 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "depends_on: store",
         f'{APP}:5: `depends_on` must be a list or a mapping, not "store"\nhint: such as: depends_on: [store]',
     ),
-    "a dependency cycle": (
-        STORE,
-        "    ports:",
-        "    depends_on:\n      - app\n    ports:",
-        f"{STORE}:10: dependency cycle: store → app → store\nhint: remove one of these depends_on",
-    ),
     "a service that depends on itself": (
         APP,
         "store: {condition",
@@ -499,6 +493,14 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
 def test_a_mistake_is_told_with_file_line_and_what_mends_it(repo, file, old, new, said):
     repo.edit(file, old, new)
     assert repo.refusal() == said
+
+
+def test_a_dependency_cycle_is_told_in_the_order_in_which_services_wait_for_one_another(repo):
+    repo.edit(STORE, "    ports:", "    depends_on:\n      - vault\n    ports:")
+    repo.edit(APP, "services:\n", "services:\n  vault: {image: 'vault:1', depends_on: [app]}\n")
+    assert repo.refusal() == (
+        f"{STORE}:10: dependency cycle: store → vault → app → store\nhint: remove one of these depends_on"
+    )
 
 
 def test_an_unknown_suite_comes_with_the_nearest(repo):
@@ -551,6 +553,12 @@ def test_a_link_that_leads_out_of_the_repository_is_refused(repo, tmp_path_facto
     shutil.rmtree(repo.path / "fixtures/base")
     (repo.path / "fixtures/base").symlink_to(tmp_path_factory.mktemp("elsewhere"))
     assert repo.refusal().startswith(f"{OVERLAY}:4: `fixtures: fixtures/base` is outside the repository")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\\0b"])
+def test_a_name_that_no_file_system_takes_is_told(repo, name):
+    repo.edit(OVERLAY, "fixtures/base", f'"{name}"')
+    assert repo.refusal().startswith(f"{OVERLAY}:4: `fixtures: ")
 
 
 def test_an_unknown_profile_comes_with_the_nearest(repo):
