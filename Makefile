@@ -10,7 +10,7 @@ $(if $(GIVEN),$(eval unexport $(GIVEN)))
 MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
 # Makes .venv where it is missing or older than its lock, then becomes what follows.
-VENV := $(PYTHON) scripts/itest/venv.py
+VENV := $(PYTHON) scripts/itest/machine/venv.py
 VERB := $(VENV) scripts
 
 .DEFAULT_GOAL := help

@@ -8,8 +8,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from itest import engine
 from itest.errors import run_verb
+from itest.machine import engine
 
 
 def main() -> None:

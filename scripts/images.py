@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from itest import cli, engine, images, suite
+from itest import cli, images, suite
 from itest.errors import run_verb
+from itest.machine import engine
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Apply the pending migrations of a kept stack and print all of them. `make migrate SUITE=api`"""
 
-from itest import cli, data, migrate
+from itest import cli, data
+from itest.data import migrate
 from itest.errors import run_verb
 
 

@@ -1,7 +1,8 @@
 """Wait until every service of a kept stack is ready for tests. `make wait SUITE=api`"""
 
-from itest import cli, ready
+from itest import cli
 from itest.errors import run_verb
+from itest.stack import ready
 
 
 def main() -> None:

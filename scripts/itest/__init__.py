@@ -1,1 +1,1 @@
-"""The library behind the verbs and the pytest plugin: one stage a module, data flowing one way."""
+"""The library behind the verbs and the pytest plugin; README.md beside this file tells what is where."""

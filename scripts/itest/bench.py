@@ -16,11 +16,15 @@ from pathlib import Path
 
 import psycopg
 
-from itest import atomic, compose, engine, images, reset
+from itest import images
 from itest import stack as stacks
 from itest import suite as suites
-from itest.stack import Stack
-from itest.suite import Suite
+from itest.data import reset
+from itest.machine import engine
+from itest.stack import compose
+from itest.stack.stack import Stack
+from itest.suite.suite import Suite
+from itest.verdict import atomic
 
 TABLES = 40
 RESETS = 50  # pairs: a reset takes a millisecond

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from itest import compose, data, engine, images
+from itest import data, images
 from itest import stack as stacks
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
+from itest.machine import engine
 from itest.settings import Settings
-from itest.stack import Stack
-from itest.suite import Suite
+from itest.stack import compose
+from itest.stack.stack import Stack
+from itest.suite.suite import Suite
 
 
 def up(suite: Suite, given: Settings, console: Console) -> Stack:

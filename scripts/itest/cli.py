@@ -10,11 +10,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from itest import compose, schema, settings, stack, suite
+from itest import settings, stack, suite
 from itest.errors import ItestError
 from itest.settings import Settings
-from itest.stack import Stack
-from itest.suite import Suite
+from itest.stack import compose
+from itest.stack.stack import Stack
+from itest.suite import schema
+from itest.suite.suite import Suite
 
 ROOT = Path(__file__).resolve().parents[2]
 

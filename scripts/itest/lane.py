@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from itest import compose, evidence, pytesting, verdict
+from itest import pytesting, verdict
 from itest import stack as stacks
 from itest.console import Console
 from itest.errors import ItestError
-from itest.mask import Masker
 from itest.pytesting import PytestRun
-from itest.results import ServiceStart, StageFailure, SuiteResult
 from itest.runs import Run
-from itest.stack import Line, Stack
-from itest.suite import Suite
+from itest.stack import compose
+from itest.stack.stack import Line, Stack
+from itest.suite.suite import Suite
+from itest.verdict import evidence
+from itest.verdict.mask import Masker
+from itest.verdict.results import ServiceStart, StageFailure, SuiteResult
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _remove(stack: Stack) -> None:
 
 def _died(stack: Stack) -> ItestError | None:
     """A service that is not running after the tests although no test stopped it for good."""
-    from itest.ready import verdict as state_verdict
+    from itest.stack.ready import verdict as state_verdict
 
     for container in stack.containers.values():
         problem = state_verdict(container)

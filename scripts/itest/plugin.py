@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from itest.errors import ItestError, exit_code
-from itest.stack import Stack
-from itest.suite import Suite
+from itest.stack.stack import Stack
+from itest.suite.suite import Suite
 
 if TYPE_CHECKING:
     import psycopg
     import redis
     import requests
 
-    from itest.isolation import Cleaner
+    from itest.stack.isolation import Cleaner
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class _Stacks:
 
     def get(self, suite: Suite) -> tuple[Stack, Cleaner]:
         """The suite's stack and what cleans it, reached at the first call."""
-        from itest.isolation import Cleaner
+        from itest.stack.isolation import Cleaner
 
         if suite.name not in self.open:
             stack = self._reach(suite)
@@ -60,7 +60,8 @@ class _Stacks:
         return self.open[suite.name]
 
     def _reach(self, suite: Suite) -> Stack:
-        from itest import ready, stack
+        from itest import stack
+        from itest.stack import ready
 
         given = json.loads(os.environ.get("ITEST_STACK", "[]"))
         if given and given[0] == suite.name:
@@ -79,8 +80,10 @@ class _Stacks:
         return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
 
     def _start(self, suite: Suite, name: str) -> Stack:
-        from itest import compose, engine, images, stack
+        from itest import images, stack
         from itest import suite as suites
+        from itest.machine import engine
+        from itest.stack import compose
 
         compose.scrub_environment()
         os.environ.setdefault("ITEST_LEASE", f"run {name}")
@@ -174,7 +177,7 @@ def redis_client(request: pytest.FixtureRequest) -> redis.Redis:
 @pytest.fixture
 def http(stack: Stack) -> Iterator[requests.Session]:
     """A requests session whose URLs may begin with `/`: the suite's one HTTP service."""
-    from itest.http import BaseUrlSession
+    from itest.stack.http import BaseUrlSession
 
     with BaseUrlSession(stack.url(stack.only("http"))) as session:
         yield session

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from itest.stack import Stack
-from itest.suite import Suite
+from itest.stack.stack import Stack
+from itest.suite.suite import Suite
 
 # Options of pytest and pytest-xdist that are followed by a value of their own.
 TAKES_VALUE = re.compile(

@@ -17,16 +17,19 @@ from pathlib import Path
 from threading import Event
 from types import FrameType
 
-from itest import capacity, compose, data, engine, errors, evidence, images, junit, pytesting, runs, summary, verdict
+from itest import data, errors, images, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
 from itest.lane import Lane
-from itest.mask import Masker
-from itest.results import StageFailure, SuiteResult
+from itest.machine import engine
 from itest.runs import Run
 from itest.settings import Settings
-from itest.suite import Suite
+from itest.stack import capacity, compose
+from itest.suite.suite import Suite
+from itest.verdict import evidence, junit, summary
+from itest.verdict.mask import Masker
+from itest.verdict.results import StageFailure, SuiteResult
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from itest.http import BaseUrlSession
+from itest.stack.http import BaseUrlSession
 
 PASSWORD = "correct horse battery staple"  # of every seeded account, see fixtures/README.md
 

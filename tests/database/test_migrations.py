@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from itest import migrate
-from itest.migrations import discover
+from itest.data import migrate
+from itest.data.migrations import discover
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from itest import engine
+from itest.machine import engine
 
 ROOT = Path(__file__).resolve().parents[3]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -25,9 +25,10 @@ import pytest
 import redis
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from itest import image_store, images
+from itest import images
 from itest.errors import ItestError
-from itest.images import BuildSpec, ImageNeed
+from itest.images import store as image_store
+from itest.images.images import BuildSpec, ImageNeed
 
 POSTGRES, REDIS, PYTHON = "postgres:17.11", "redis:8.0.2", "python:3.13.5-slim"
 # As the layers run their services: no root, no capability, nothing to write to but memory.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from itest import stack, suite
-from itest.stack import Stack
+from itest.stack.stack import Stack
 
 OUTSIDE, HOST = "198.51.100.7", "198.51.100.1"
 LISTENER = (

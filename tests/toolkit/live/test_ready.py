@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from itest import ready, stack, suite
+from itest import stack, suite
 from itest.errors import ItestError
-from itest.stack import Stack
+from itest.stack import ready
+from itest.stack.stack import Stack
 
 Start = Callable[..., Stack]
 

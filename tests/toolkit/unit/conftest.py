@@ -14,7 +14,7 @@ import pytest
 
 from itest import suite
 from itest.errors import ItestError
-from itest.suite import Suite
+from itest.suite.suite import Suite
 
 FILES = {
     "compose/base.yaml": "networks:\n  default: {}\n",

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from itest import suite, yamlfile
+from itest import suite
 from itest.settings import Settings
+from itest.suite import yamlfile
 
 ROOT = Path(__file__).resolve().parents[3]
 VERBS = sorted((ROOT / "scripts").glob("*.py"))
-LIBRARY = sorted((ROOT / "scripts/itest").glob("*.py"))
+LIBRARY = sorted((ROOT / "scripts/itest").rglob("*.py"))
 LAYERS = sorted((ROOT / "compose/layers").glob("*.yaml"))
 SUITES = [suite.load(ROOT, name) for name in suite.names(ROOT)]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -224,7 +225,7 @@ def test_every_folder_that_a_person_opens_has_a_readme():
     without = {
         relative(folder) for folder in folders if folder.is_relative_to(ROOT) and not (folder / "README.md").is_file()
     }
-    code = {"scripts/itest", "compose/images/shop/shop"}  # packages: the modules' docstrings say it
+    code = {relative(path.parent) for path in files() if path.name == "__init__.py"}  # its docstring says it
     data = {relative(path) for top in ("migrations", "fixtures") for path in (ROOT / top).iterdir() if path.is_dir()}
     tests = {relative(path.parent) for path in (ROOT / "tests/toolkit").rglob("*.py")}
     hidden = {".ci", ".github", ".github/workflows"}

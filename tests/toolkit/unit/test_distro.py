@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from itest import distro
-from itest.distro import Source
+from itest.machine import distro
+from itest.machine.distro import Source
 
 
 @pytest.fixture

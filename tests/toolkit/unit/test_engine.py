@@ -6,8 +6,8 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from itest import daemon, engine_setup
-from itest.diagnosis import Facts, diagnose
+from itest.machine import daemon, engine_setup
+from itest.machine.diagnosis import Facts, diagnose
 
 READY = Facts(
     system="debian",

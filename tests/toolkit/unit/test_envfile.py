@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from itest import envfile
+from itest.suite import envfile
 
 
 @pytest.mark.usefixtures("compose_client")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itest import fixtures, fixtures_json, fixtures_redis, fixtures_rows
-from itest.datafile import DataFile
+from itest.data import fixtures, fixtures_json, fixtures_redis, fixtures_rows
+from itest.data.datafile import DataFile
 from itest.errors import ItestError
 
 KINDS = {"postgres": "postgres", "redis": "redis", "shop": "http"}

@@ -8,7 +8,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from itest.http import TIMEOUT, BaseUrlSession
+from itest.stack.http import TIMEOUT, BaseUrlSession
 
 
 class Wire(BaseAdapter):

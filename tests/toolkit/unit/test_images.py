@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from itest import image_build, image_inputs, image_pull, image_ref
 from itest.errors import ItestError
-from itest.image_needs import BuildSpec, ImageNeed, needs_of
-from itest.image_pull import PullError
-from itest.standins import StandIns
+from itest.images import build as image_build
+from itest.images import inputs as image_inputs
+from itest.images import pull as image_pull
+from itest.images import ref as image_ref
+from itest.images.needs import BuildSpec, ImageNeed, needs_of
+from itest.images.pull import PullError
+from itest.images.standins import StandIns
 
 ROOT = Path(__file__).resolve().parents[3]
 

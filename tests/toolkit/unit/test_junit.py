@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from itest import junit, report, verdict, xmlread
+from itest import verdict
 from itest.errors import ItestError
-from itest.results import StageFailure, SuiteResult
+from itest.verdict import junit, report, xmlread
+from itest.verdict.results import StageFailure, SuiteResult
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites name="pytest tests"><testsuite name="pytest" errors="0" failures="1" skipped="1" tests="3" time="1.250"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from itest.kinds import KINDS, Endpoint, postgres_dsn, redis_dsn
+from itest.suite.kinds import KINDS, Endpoint, postgres_dsn, redis_dsn
 
 HERE = Endpoint("127.0.0.1", 32768)
 ADDRESS = {"host": "127.0.0.1", "port": "32768"}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from itest.mask import STARS, Masker, is_distinct, is_secret_key, mask_urls, secrets_of
+from itest.verdict.mask import STARS, Masker, is_distinct, is_secret_key, mask_urls, secrets_of
 
 SECRET = "pä/ss+w<o&r>d\"1'$x"
 SECRETS = st.text(st.characters(blacklist_characters="*", blacklist_categories=("Cs",)), min_size=8).filter(is_distinct)

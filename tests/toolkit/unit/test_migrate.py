@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itest import migrate, migrations
-from itest.datafile import DataFile
+from itest.data import migrate, migrations
+from itest.data.datafile import DataFile
+from itest.data.migrate import Record
+from itest.data.migrations import Migration
 from itest.errors import ItestError
-from itest.migrate import Record
-from itest.migrations import Migration
 
 APPLIED = datetime.datetime(2024, 5, 17, 9, 30)
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from itest import probes
-from itest.compose import Container, Project
-from itest.probes import NotReady, Refused, Target, checks_of, probe
-from itest.schema import PROBES, Check
-from itest.suite import Service
+from itest.stack import probes
+from itest.stack.compose import Container, Project
+from itest.stack.probes import NotReady, Refused, Target, checks_of, probe
+from itest.suite.schema import PROBES, Check
+from itest.suite.suite import Service
 
 PORT = 8000  # inside the container
 

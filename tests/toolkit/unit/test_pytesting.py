@@ -14,7 +14,7 @@ import pytest
 
 from itest import pytesting, suite
 from itest.pytesting import PytestRun
-from itest.suite import Suite
+from itest.suite.suite import Suite
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from itest import resolved
 from itest.errors import ItestError
+from itest.suite import resolved
 
 ENV = "compose/suites/api.env"
 STORE = "compose/layers/store.yaml"

@@ -157,7 +157,7 @@ def make(stub: Path, *words: str, **environment: str) -> tuple[list[str], dict[s
 
 
 def test_make_runs_the_verb_of_the_target(stub):
-    assert make(stub, "itest") == (["scripts/itest/venv.py", "scripts/run.py"], {})
+    assert make(stub, "itest") == (["scripts/itest/machine/venv.py", "scripts/run.py"], {})
 
 
 def test_every_setting_on_make_s_command_line_is_a_variable_of_the_verb(stub):
@@ -174,7 +174,12 @@ def test_make_x_is_itest_x_and_beats_it(stub):
 def test_a_variable_that_a_shell_exports_under_the_short_name_does_not_count(stub):
     assert make(stub, "itest", **{name.upper(): "from the shell" for name in NAMES})[1] == {}
     assert make(stub, "-e", "itest", TAGS="from the shell")[1] == {}
-    assert make(stub, "test", ARGS="from the shell")[0] == ["scripts/itest/venv.py", "-m", "pytest", "tests/toolkit"]
+    assert make(stub, "test", ARGS="from the shell")[0] == [
+        "scripts/itest/machine/venv.py",
+        "-m",
+        "pytest",
+        "tests/toolkit",
+    ]
 
 
 HOSTILE = st.text(st.sampled_from("ab $#'\"\\%:=(){},;*?~&|<>`é\t"), max_size=12).map(str.strip)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from itest import datafile, sql
-from itest.datafile import DataFile
+from itest.data import datafile, sql
+from itest.data.datafile import DataFile
 from itest.errors import ItestError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itest import sqlsplit
+from itest.data import sqlsplit
 
 ONE = [
     "SELECT ';', 'it''s;', ''';', U&'d\\0061;', B'01', N';'",

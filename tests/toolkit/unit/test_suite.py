@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from itest import suite
 from itest.errors import ItestError
-from itest.suite import Suite
+from itest.suite.suite import Suite
 
 ENV = "compose/suites/api.env"
 OVERLAY = "compose/suites/api.yaml"

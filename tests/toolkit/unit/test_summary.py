@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from itest import summary
-from itest.mask import Masker
-from itest.results import STAGES, Case, Report, ServiceStart, StageFailure, SuiteResult
+from itest.verdict import summary
+from itest.verdict.mask import Masker
+from itest.verdict.results import STAGES, Case, Report, ServiceStart, StageFailure, SuiteResult
 
 OOM = StageFailure("service", "oom", "service postgres: killed for memory\n…", "raise mem_limit", Path("b/why.txt"))
 PASSED = SuiteResult(

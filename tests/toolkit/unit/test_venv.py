@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from itest.venv_build import pip_environment
+from itest.machine.venv_build import pip_environment
 
 ROOT = Path(__file__).resolve().parents[3]
 PREPARING = "itest: preparing .venv"
@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def start(checkout: Path, *argv: str, python: str | Path = sys.executable, **variables: str) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    command = [str(python), "scripts/itest/venv.py", *argv]
+    command = [str(python), "scripts/itest/machine/venv.py", *argv]
     return subprocess.Popen(command, cwd=checkout, env=os.environ | variables, stdout=pipe, stderr=pipe, text=True)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from itest import report, verdict
-from itest.results import Case, Report, StageFailure, SuiteResult
+from itest import verdict
+from itest.verdict import report
+from itest.verdict.results import Case, Report, StageFailure, SuiteResult
 
 GREEN = "def test_ok(): pass\n"
 RED = "def test_one(): assert 1 == 2\ndef test_two(): assert 3 == 4\ndef test_ok(): pass\n"

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from itest import migrate, migrations
+from itest.data import migrate, migrations
+from itest.data.migrations import Migration
 from itest.errors import ItestError
-from itest.migrations import Migration
 
 Write = Callable[..., Path]
 Conn = psycopg.Connection

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis
 
-from itest import reset
+from itest.data import reset
 from itest.errors import ItestError
 
 Conn = psycopg.Connection

@@ -14,7 +14,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from itest import fixtures
+from itest.data import fixtures
 from itest.errors import ItestError
 
 Write = Callable[..., Path]

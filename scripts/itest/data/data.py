@@ -1,0 +1,113 @@
+"""The data stage: migrations as production would run them, then fixtures, then the baseline that tests return to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psycopg
+
+from itest.data import fixtures, migrate, migrations, reset, sql
+from itest.data.fixtures import Fixture
+from itest.data.fixtures_redis import Command
+from itest.data.migrations import Migration
+from itest.errors import ItestError
+from itest.suite.suite import Suite
+
+LOCK_TIMEOUT = 10.0  # seconds that a session of ours waits for somebody else's lock
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files that a suite's stores are filled from, read and checked."""
+
+    suite: Suite
+    migrations: list[Migration]
+    fixtures: list[Fixture]
+
+    @property
+    def databases(self) -> list[str]:
+        return [service.name for service in self.suite.services.values() if service.kind == "postgres"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any of the files does."""
+        files = [*(one.file for one in self.migrations), *(one.file for one in self.fixtures)]
+        told = "".join(f"{file.path}\0{file.text}\0" for file in files)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+def plan(suite: Suite) -> Plan:
+    """Read and check the files of a suite; needs no service.
+
+    Raises ItestError (usage or data) with file and line for whatever is wrong with them.
+    """
+    kinds = {name: service.kind for name, service in suite.services.items()}
+    one = Plan(
+        suite,
+        migrations.discover(suite.migrations, root=suite.root),
+        fixtures.discover(suite.fixtures, root=suite.root, kinds=kinds),
+    )
+    if one.migrations and len(one.databases) != 1:
+        problem = f"suite {suite.name}: migrations need one service of kind postgres, not {len(one.databases)}"
+        raise ItestError("usage", problem, hint="give one service `x-itest: {kind: postgres}`", cause="config")
+    return one
+
+
+def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
+    """Migrate and seed the stores, unless they were seeded from these very files before; then they stay as they are.
+
+    Stores that were seeded from other files return to what the migrations left, are migrated on and seeded anew.
+    addresses: service -> DSN or URL. Says what was done. Raises ItestError (data): file, line or row.
+    """
+    with ExitStack() as opened:
+        sessions = [opened.enter_context(_session(addresses[name])) for name in one.databases]
+        if sessions and all(reset.fingerprint(session) == one.fingerprint for session in sessions):
+            return "seeded before"
+        for session in sessions:
+            if reset.fingerprint(session, reset.MIGRATED) is not None:
+                reset.reset(session, reset.MIGRATED)
+        done = []
+        if one.migrations:
+            applied = migrate.apply(addresses[one.databases[0]], one.migrations)
+            done.append(_count(len(applied), "migration"))
+        for session in sessions:
+            reset.prepare(session, reset.MIGRATED)
+        for name, service in one.suite.services.items():
+            if service.kind == "redis":
+                _flush(addresses[name])
+        if one.fixtures:
+            loaded = fixtures.load(one.fixtures, addresses)
+            done.append(_count(sum(each.files for each in loaded), "fixture"))
+        for session in sessions:
+            reset.prepare(session, fingerprint=one.fingerprint)
+    return ", ".join(done) or "no data"
+
+
+def reseed(one: Plan, addresses: Mapping[str, str]) -> str:
+    """Back to the seeded state, from the files as they are now. Raises ItestError (data) as `prepare` does."""
+    done = prepare(one, addresses)
+    for name in one.databases:
+        with _session(addresses[name]) as session:
+            reset.reset(session)
+    for name, service in one.suite.services.items():
+        if service.kind == "redis":
+            _flush(addresses[name], fixtures.commands(one.fixtures, name))
+    return "back to the seeded state" if done == "seeded before" else done
+
+
+def _session(dsn: str) -> psycopg.Connection:
+    return sql.connect(dsn, "itest data", lock_timeout=LOCK_TIMEOUT)
+
+
+def _flush(address: str, seed: Sequence[Command] = ()) -> None:
+    import redis
+
+    with redis.Redis.from_url(address) as client:
+        reset.reset_redis(client, seed)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

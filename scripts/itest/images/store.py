@@ -1,0 +1,83 @@
+"""The images that the engine holds: looking many up in one round trip, and removing what only we left there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from itest.errors import ItestError
+from itest.images.dockercli import query
+
+HASH = "itest.hash"  # of the inputs; on every image that we build
+BASES = "itest.bases"  # ids of the images that it started FROM
+STANDIN = "itest.standin"  # the reference that it stands in for
+CONTAINS = "itest.contains"  # what is really in a stand-in, "PostgreSQL 17.11"
+UNUSED_AFTER = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image that the engine holds."""
+
+    id: str
+    labels: Mapping[str, str]
+
+    def stands_in_for(self, reference: str) -> bool:
+        """Whether it is our stand-in; an image that was built FROM one inherits its labels, and is not."""
+        return self.labels.get(STANDIN) == reference
+
+
+def find(references: Iterable[str]) -> dict[str, LocalImage]:
+    """Those of the references that the engine holds; one call (10 ms) however many they are.
+
+    Raises ItestError (engine) when the engine doesn't answer.
+    """
+    wanted = list(dict.fromkeys(references))
+    if not wanted:
+        return {}
+    done = query("image", "inspect", *wanted)
+    found = [LocalImage(one["Id"], _labels(one)) for one in json.loads(done.stdout or "[]")]
+    missing = [reference for reference in wanted if _is_missing(reference, done.stderr)]
+    present = [reference for reference in wanted if reference not in missing]
+    if len(present) == len(found):
+        return dict(zip(present, found, strict=True))
+    if not done.stderr or "No such image" not in done.stderr:
+        raise ItestError(
+            "engine", f"docker image inspect: {done.stderr.strip()}", hint="make engine", cause="unreachable"
+        )
+    # An engine that words it differently: ask for each alone.
+    return {one: image for one in wanted for image in find([one]).values()} if len(wanted) > 1 else {}
+
+
+def _labels(image: Mapping[str, Any]) -> Mapping[str, str]:
+    return (image["Config"] or {}).get("Labels") or {}  # an image may be without either
+
+
+def _is_missing(reference: str, complaints: str) -> bool:
+    return any(line.endswith(f"No such image: {reference}") for line in complaints.splitlines())
+
+
+def remove(image_id: str) -> None:
+    """Remove an image that a newer one has replaced; one that a container still uses, or another tag names, stays."""
+    query("image", "rm", image_id)
+
+
+def prune(keep: Iterable[str]) -> None:
+    """Remove what only our builds left: superseded builds of a `build:`, and stand-ins that no run has built in a week.
+
+    keep: references that are needed now. Whatever somebody builds FROM a stand-in inherits its labels, so only an image
+    that is tagged as what it stands in for is ours. One that a container uses stays too.
+    """
+    # Refused while another process does the same, which is as good.
+    query("image", "prune", "--force", "--filter", f"label={BASES}")
+    listing = query("image", "ls", "--quiet", "--filter", f"label={STANDIN}").stdout.split()
+    inspected = json.loads(query("image", "inspect", *sorted(set(listing))).stdout or "[]") if listing else []
+    # Both are RFC 3339. In which time zone the engine writes doesn't matter for a week.
+    oldest = (datetime.now(timezone.utc) - UNUSED_AFTER).isoformat()
+    old = [image for image in inspected if image["Metadata"]["LastTagTime"] < oldest]
+    ours = {_labels(image)[STANDIN] for image in old if _labels(image)[STANDIN] in image["RepoTags"]}
+    if ours - set(keep):
+        query("image", "rm", *sorted(ours - set(keep)))

@@ -1,0 +1,5 @@
+"""The life of one stack: compose project, readiness, the handle that tests get, the clean state between them."""
+
+from itest.stack.stack import Line, Stack, StageOpener, attach, kept, quiet, start
+
+__all__ = ["Line", "Stack", "StageOpener", "attach", "kept", "quiet", "start"]
