@@ -16,12 +16,11 @@ from pathlib import Path
 
 import psycopg
 
-from itest import images
+from itest import compose, images
 from itest import stack as stacks
 from itest import suite as suites
 from itest.data import reset
 from itest.machine import engine
-from itest.stack import compose
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
 from itest.verdict import atomic

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itest import data, images
+from itest import compose, data, images
 from itest import stack as stacks
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
 from itest.machine import engine
 from itest.settings import Settings
-from itest.stack import compose
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
 

@@ -10,10 +10,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from itest import settings, stack, suite
+from itest import compose, settings, stack, suite
 from itest.errors import ItestError
 from itest.settings import Settings
-from itest.stack import compose
 from itest.stack.stack import Stack
 from itest.suite import schema
 from itest.suite.suite import Suite

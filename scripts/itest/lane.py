@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from itest import pytesting, verdict
+from itest import compose, pytesting, verdict
 from itest import stack as stacks
 from itest.console import Console
 from itest.errors import ItestError
 from itest.pytesting import PytestRun
 from itest.runs import Run
-from itest.stack import compose
 from itest.stack.stack import Line, Stack
 from itest.suite.suite import Suite
 from itest.verdict import evidence

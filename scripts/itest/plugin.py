@@ -80,10 +80,9 @@ class _Stacks:
         return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
 
     def _start(self, suite: Suite, name: str) -> Stack:
-        from itest import images, stack
+        from itest import compose, images, stack
         from itest import suite as suites
         from itest.machine import engine
-        from itest.stack import compose
 
         compose.scrub_environment()
         os.environ.setdefault("ITEST_LEASE", f"run {name}")

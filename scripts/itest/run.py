@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event
 from types import FrameType
 
-from itest import data, errors, images, pytesting, runs, verdict
+from itest import compose, data, errors, images, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
@@ -25,7 +25,7 @@ from itest.lane import Lane
 from itest.machine import engine
 from itest.runs import Run
 from itest.settings import Settings
-from itest.stack import capacity, compose
+from itest.stack import capacity
 from itest.suite.suite import Suite
 from itest.verdict import evidence, junit, summary
 from itest.verdict.mask import Masker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from itest.stack import compose
+from itest import compose
 
 MEMORY_PER_SUITE = 512 * 1024 * 1024  # bytes: PostgreSQL, Redis, an application and pytest, as measured, rounded up
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from itest.stack.compose import Container, Project, inspect, logs
+from itest.compose import Container, Project, inspect, logs
 from itest.suite.kinds import KINDS, Endpoint
 from itest.suite.schema import Check
 from itest.suite.suite import Service

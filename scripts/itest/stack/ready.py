@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Event
 
+from itest.compose import Container, inspect, logs
 from itest.errors import ItestError
-from itest.stack.compose import Container, inspect, logs
 from itest.stack.probes import NotReady, Refused, Target, checks_of, probe
 
 LOOK_EVERY = 0.25  # seconds between two looks at the containers while probes keep trying

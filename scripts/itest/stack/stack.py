@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import Protocol
 
-from itest import data
+from itest import compose, data
+from itest.compose import Container, Project
 from itest.errors import ItestError
-from itest.stack import compose
-from itest.stack.compose import Container, Project
 from itest.stack.probes import Target
 from itest.stack.ready import Readiness, wait_ready
 from itest.suite import schema

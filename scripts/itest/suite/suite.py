@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from itest.compose import Project
 from itest.errors import ItestError
-from itest.stack.compose import Project
 from itest.suite import envfile, resolved, schema, services, yamlfile
 from itest.suite.envfile import EnvFile
 from itest.suite.resolved import Layers

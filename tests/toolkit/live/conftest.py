@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from itest import images, suite
+from itest import compose, images, suite
 from itest.machine import engine
-from itest.stack import compose
 
 ROOT = Path(__file__).resolve().parents[3]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "build", "toolkit", "__pycache__", ".*_cache")

@@ -80,7 +80,11 @@ def test_a_socket_that_the_user_may_not_use_is_a_matter_of_permission():
     folder = Path(f"/tmp/itest-socket-{os.getpid()}")  # pytest's own folders are closed to nobody
     folder.mkdir(mode=0o755)
     path = folder / "docker.sock"
-    ask = "from itest import engine\nfrom itest.errors import run_verb\nrun_verb(lambda: print(engine.ensure(print)))"
+    ask = (
+        "from itest.errors import run_verb\n"
+        "from itest.machine import engine\n"
+        "run_verb(lambda: print(engine.ensure(print)))"
+    )
     try:
         shutil.copytree(ROOT / "scripts" / "itest", folder / "itest")
         with socket.socket(socket.AF_UNIX) as listener:

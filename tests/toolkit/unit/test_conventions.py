@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -314,3 +315,19 @@ def test_what_catches_everything_raises_it_again():
         and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
     }
     assert swallowing == set()
+
+
+def test_every_module_can_be_the_first_to_be_imported():
+    """No circle of imports: what a verb imports first must not decide whether it works."""
+    names = [
+        relative(path)[len("scripts/") : -len(".py")].replace("/", ".").removesuffix(".__init__") for path in LIBRARY
+    ]
+    program = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "    for loaded in [one for one in sys.modules if one.split('.')[0] == 'itest']: del sys.modules[loaded]\n"
+    )
+    command = [sys.executable, "-c", program, *names]
+    done = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

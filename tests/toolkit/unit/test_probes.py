@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from itest.compose import Container, Project
 from itest.stack import probes
-from itest.stack.compose import Container, Project
 from itest.stack.probes import NotReady, Refused, Target, checks_of, probe
 from itest.suite.schema import PROBES, Check
 from itest.suite.suite import Service
