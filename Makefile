@@ -7,6 +7,10 @@ $(foreach name,$(GIVEN),$(eval export ITEST_$(name) := $$(value $(name))))
 # Under its short name make would pass it on too, and first expand what looks like a variable in it.
 $(if $(GIVEN),$(eval unexport $(GIVEN)))
 
+# A mistyped setting would silently run something else. What a layer reads (POSTGRES_IMAGE=…) may be given too.
+OTHERS := $(filter-out $(SETTINGS) PYTHON,$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+$(foreach name,$(OTHERS),$(if $(shell grep -rls '{$(name)[:}?+-]' compose),,$(error no setting is called $(name); there are $(SETTINGS), and the variables that compose/ reads)))
+
 MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
 # Makes .venv where it is missing or older than its lock, then becomes what follows.
@@ -50,7 +54,7 @@ clean: ## remove this checkout's kept stacks, results and caches
 
 ##@ This repository
 test: ## the toolkit's own tests, unit and live
-	@$(VENV) -m pytest tests/toolkit $(value ITEST_ARGS)
+	@$(VENV) -m pytest -n 3 tests/toolkit $(value ITEST_ARGS)
 lint: ## ruff and mypy
 	@$(VERB)/lint.py
 bench: ## what it costs against what you would do otherwise

@@ -26,6 +26,7 @@ from itest.machine import engine
 from itest.runs import Run
 from itest.settings import Settings
 from itest.stack import capacity
+from itest.suite.resolved import fixed_ports
 from itest.suite.suite import Suite
 from itest.verdict import evidence, junit, summary
 from itest.verdict.mask import Masker
@@ -99,7 +100,7 @@ def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _P
     with console.stage("", "images") as line:
         reports = images.ensure(needs, line.update)
         line.detail(images.describe(reports))
-    jobs = settings.jobs or capacity.jobs(len(progress.suites))
+    jobs = settings.jobs or (1 if _share_a_port(progress.suites) else capacity.jobs(len(progress.suites)))
     lane = Lane(
         run=one,
         console=console,
@@ -136,6 +137,12 @@ def _all_lanes(lane: Lane, progress: _Progress, jobs: int) -> None:
                     raise
                 lane.cancelled.set()
                 waiting.clear()
+
+
+def _share_a_port(chosen: Sequence[Suite]) -> bool:
+    """Whether two suites publish the same fixed port, as with PROFILE=dev: then they take turns."""
+    ports = [port for suite in chosen for _, _, port in fixed_ports(suite.config)]
+    return len(ports) > len(set(ports))
 
 
 def _make_secrets(chosen: Sequence[Suite]) -> Masker:

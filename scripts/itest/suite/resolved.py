@@ -94,7 +94,7 @@ def _refuse_fixed_names(layers: Layers, config: Config) -> None:
 
 def _refuse_shared_ports(layers: Layers, config: Config) -> None:
     holders: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for name, address, port in _fixed_ports(config):
+    for name, address, port in fixed_ports(config):
         for other, others_address in holders.setdefault(port, []):
             if address == others_address or {address, others_address} & {"", "0.0.0.0", "::"}:
                 both = f"`{other}` and by `{name}`" if other != name else f"`{name}` twice"
@@ -104,7 +104,7 @@ def _refuse_shared_ports(layers: Layers, config: Config) -> None:
         holders[port].append((name, address))
 
 
-def _fixed_ports(config: Config) -> Iterator[tuple[str, str, tuple[str, str]]]:
+def fixed_ports(config: Config) -> Iterator[tuple[str, str, tuple[str, str]]]:
     """Service, host address, and (port, protocol) for every port that isn't any free one."""
     for name, service in config["services"].items():
         for port in service.get("ports") or []:

@@ -178,6 +178,8 @@ def test_a_variable_that_a_shell_exports_under_the_short_name_does_not_count(stu
         "scripts/itest/machine/venv.py",
         "-m",
         "pytest",
+        "-n",
+        "3",
         "tests/toolkit",
     ]
 
@@ -196,5 +198,12 @@ def test_any_value_passes_make_unchanged(stub, text):
 
 def test_arguments_of_make_test_are_split_by_the_shell(stub):
     arguments, _ = make(stub, "test", """ARGS=-k "refund or order" -x""")
-    assert arguments[3:] == ["tests/toolkit", "-k", "refund or order", "-x"]
-    assert make(stub, "test", ITEST_ARGS="-x")[0][3:] == ["tests/toolkit", "-x"]
+    assert arguments[5:] == ["tests/toolkit", "-k", "refund or order", "-x"]
+    assert make(stub, "test", ITEST_ARGS="-x")[0][5:] == ["tests/toolkit", "-x"]
+
+
+def test_a_mistyped_setting_on_makes_command_line_is_refused_and_what_compose_reads_is_not(stub):
+    typed = subprocess.run(["make", "help", "SUTE=api"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (typed.returncode, typed.stdout) == (2, "")
+    assert "no setting is called SUTE; there are SUITE TAGS" in typed.stderr
+    assert make(stub, "itest", "POSTGRES_IMAGE=postgres:15.20")[0][-1] == "scripts/run.py"
