@@ -43,6 +43,7 @@ def check(layers: Layers, config: Config) -> None:
         if "image" in service and "build" not in service:
             _refuse_unpinned(layers, name, service["image"])
         _refuse_unpublished(layers, name, service)
+        _refuse_open_ports(layers, name, service)
         _refuse_missing_files(layers, name, service, config)
 
 
@@ -129,6 +130,15 @@ def _refuse_unpublished(layers: Layers, name: str, service: Config) -> None:
     for port in (port for port in wanted if port is not None and port not in published):
         problem = f"port {port} of `{name}` is not published, so neither probes nor tests can reach it"
         raise layers.wrong(("services", name, "ports"), problem, f'add "127.0.0.1::{port}" to its ports')
+
+
+def _refuse_open_ports(layers: Layers, name: str, service: Config) -> None:
+    """A test database with a known password is for this machine alone; who means otherwise writes 0.0.0.0."""
+    for port in service.get("ports") or []:
+        if not port.get("host_ip"):
+            problem = f"port {port['target']} of `{name}` is published to the whole network"
+            hint = f'"127.0.0.1:{port.get("published", "")}:{port["target"]}", or begin with 0.0.0.0 if you mean it'
+            raise layers.wrong(("services", name, "ports"), problem, hint)
 
 
 def _refuse_missing_files(layers: Layers, name: str, service: Config, config: Config) -> None:

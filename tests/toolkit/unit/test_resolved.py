@@ -31,6 +31,16 @@ def test_an_unpinned_image_is_refused(repo, image):
     )
 
 
+def test_a_port_that_the_whole_network_can_reach_is_refused_unless_it_is_meant(repo):
+    repo.edit(APP, "127.0.0.1::8000", "8000")
+    assert repo.refusal(repo.check) == (
+        f"{APP}:7: port 8000 of `app` is published to the whole network\n"
+        'hint: "127.0.0.1::8000", or begin with 0.0.0.0 if you mean it'
+    )
+    repo.edit(APP, '"8000"', '"0.0.0.0::8000"')
+    repo.check()
+
+
 @pytest.mark.parametrize("image", ["localhost:5000/app:1", f"team/app@{DIGEST}", f"team/app:latest@{DIGEST}"])
 def test_a_tag_or_a_digest_pins_an_image(repo, image):
     repo.edit(APP, "${APP_IMAGE:-team/app:1.4}", image)
