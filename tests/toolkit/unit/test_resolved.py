@@ -37,7 +37,7 @@ def test_a_port_that_the_whole_network_can_reach_is_refused_unless_it_is_meant(r
         f"{APP}:7: port 8000 of `app` is published to the whole network\n"
         'hint: "127.0.0.1::8000", or begin with 0.0.0.0 if you mean it'
     )
-    repo.edit(APP, '"8000"', '"0.0.0.0::8000"')
+    repo.edit(APP, "127.0.0.1::8000", "0.0.0.0::8000")
     repo.check()
 
 
