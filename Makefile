@@ -54,7 +54,7 @@ clean: ## remove this checkout's kept stacks, results and caches
 
 ##@ This repository
 test: ## the toolkit's own tests, unit and live
-	@$(VENV) -m pytest -n 3 tests/toolkit $(value ITEST_ARGS)
+	@$(if $(wildcard tests/toolkit),,$(error make test: tests/toolkit, the toolkit's own tests, is not in this repository; `make itest` runs its suites))$(VENV) -m pytest -n 3 tests/toolkit $(value ITEST_ARGS)
 lint: ## ruff and mypy
 	@$(VERB)/lint.py
 bench: ## what it costs against what you would do otherwise

@@ -2,14 +2,19 @@
 
 import shutil
 
-from itest import cli, stack, suite
-from itest.errors import run_verb
+from itest import cli, runs, stack, suite
+from itest.errors import ItestError, run_verb
+from itest.stack.sweep import sweep
 
 CACHES = ("build", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
 
 
 def main() -> None:
     cli.parse(__doc__)
+    if alive := runs.owners(cli.ROOT):
+        problem = f"a run of this checkout is going on: {', '.join(alive)}"
+        raise ItestError("usage", problem, hint="wait for it, or stop it with Ctrl-C", cause="alive")
+    sweep(cli.ROOT, print)
     for one in (suite.load(cli.ROOT, name) for name in suite.names(cli.ROOT)):
         for project in stack.kept(one):
             print(f"removing stack {project}")

@@ -1,20 +1,21 @@
-"""Remove a kept stack: containers, network, data. `make down SUITE=api`, or ALL=1 for every one of this checkout."""
+"""Remove kept stacks: containers, network, data.
 
-from itest import cli, stack, suite
+`make down SUITE=api` removes every kept stack of that suite, ALL=1 every one of this checkout.
+"""
+
+from itest import cli
 from itest.errors import run_verb
+from itest.stack.sweep import sweep
 
 
 def main() -> None:
     given = cli.parse(__doc__, "suite", "all")
-    if not given.all:
-        found = [cli.kept_stack(given)]
-    else:
-        every = (suite.load(cli.ROOT, name) for name in given.suites or suite.names(cli.ROOT))
-        found = [stack.attach(one, project) for one in every for project in stack.kept(one)]
+    swept = sweep(cli.ROOT, print)
+    found = cli.stacks_to_remove(given)
     for one in found:
         one.down()
         print(f"removed {one.name}: {', '.join(sorted(one.containers))}")
-    if not found:
+    if not found and not swept:
         print("no stack of this checkout is running")
 
 

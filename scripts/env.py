@@ -4,8 +4,9 @@
 """
 
 import shlex
+import sys
 
-from itest import cli
+from itest import byhand, cli
 from itest.errors import run_verb
 
 
@@ -13,6 +14,8 @@ def main() -> None:
     stack = cli.kept_stack(cli.parse(__doc__, "suite"))
     for name, value in stack.discovery().items():
         print(f"export {name}={shlex.quote(value)}")
+    for reason in byhand.left_out(stack):
+        print(f"itest: left out: {reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""The services of a kept stack, their state and where they answer. `make ps SUITE=api`"""
+"""Kept stacks: their services, the state of each and where it answers. `make ps`, or `make ps SUITE=api`"""
 
 from itest import byhand, cli
 from itest.errors import run_verb
 
 
 def main() -> None:
-    print(byhand.table(cli.kept_stack(cli.parse(__doc__, "suite"))))
+    given = cli.parse(__doc__, "suite")
+    stacks = cli.kept_stacks(given) or ([cli.kept_stack(given)] if given.suite else [])
+    print("\n\n".join(f"{one.name}\n{byhand.table(one)}" for one in stacks) or "no stack of this checkout is running")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Run the suites and give one verdict: exit code, build/itest/latest/junit.xml and summary.json. `make itest`"""
 
-from itest import cli
 from itest.errors import run_verb
 
 
 def main() -> int:
+    from itest import cli  # in here, so that a Ctrl-C while it loads is heard as one
+
     given = cli.parse(__doc__, "suite", "tags", "jobs", "keep", "profile", "args", "timeout_factor")
     from itest import run
     from itest.console import Console

@@ -11,4 +11,4 @@ CREATE TABLE users (
 -- One account an address, however somebody writes it.
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
 
-GRANT SELECT, INSERT ON users TO shop;
+GRANT SELECT, INSERT ON users TO app;

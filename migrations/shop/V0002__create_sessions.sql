@@ -22,5 +22,5 @@ CREATE TABLE refresh_tokens (
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 
 -- The application marks sessions and tokens as spent; it never rewrites whose they are.
-GRANT SELECT, INSERT, UPDATE (ended_at) ON sessions TO shop;
-GRANT SELECT, INSERT, UPDATE (used_at) ON refresh_tokens TO shop;
+GRANT SELECT, INSERT, UPDATE (ended_at) ON sessions TO app;
+GRANT SELECT, INSERT, UPDATE (used_at) ON refresh_tokens TO app;

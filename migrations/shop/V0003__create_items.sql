@@ -8,4 +8,4 @@ CREATE TABLE items (
     created_at timestamptz    NOT NULL DEFAULT now()
 );
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON items TO shop;
+GRANT SELECT, INSERT, UPDATE, DELETE ON items TO app;

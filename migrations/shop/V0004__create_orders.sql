@@ -22,5 +22,5 @@ CREATE TABLE order_lines (
 );
 
 -- Nothing is taken out of the books: the application can't delete an order or change its lines.
-GRANT SELECT, INSERT, UPDATE ON orders TO shop;
-GRANT SELECT, INSERT ON order_lines TO shop;
+GRANT SELECT, INSERT, UPDATE ON orders TO app;
+GRANT SELECT, INSERT ON order_lines TO app;

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from itest import compose, data, images
 from itest import stack as stacks
 from itest import suite as suites
@@ -18,7 +21,7 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     compose.scrub_environment()
     engine.ensure(console.note)
     suites.check(suite)
-    _refuse_foreign(suite)
+    _refuse_other(suite)
     with console.stage(suite.name, "images") as line:
         line.detail(images.describe(images.ensure(images.needs_of(suite.config), line.update)))
     stack = Stack(suite, suite.project(suite.kept_name))
@@ -30,15 +33,35 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     return stack
 
 
-def _refuse_foreign(suite: Suite) -> None:
-    """Raise for a stack of this name from another checkout, whose containers compose would silently take over."""
-    here = str(suite.root / "compose")
-    labels = compose.project_labels({compose.PROJECT_LABEL: suite.kept_name}).get(suite.kept_name, {})
-    owner = labels.get(compose.WORKING_DIR_LABEL, here)
-    if owner != here:
+def _refuse_other(suite: Suite) -> None:
+    """Raise where compose would silently take over, or replace, the stack that has this name already.
+
+    It may be of another checkout, or have been started with another profile.
+    """
+    labels = compose.project_labels({compose.PROJECT_LABEL: suite.kept_name}).get(suite.kept_name)
+    if labels is None:
+        return
+    owner = labels[compose.WORKING_DIR_LABEL]
+    if owner != str(suite.root / "compose"):
         problem = f"stack {suite.kept_name}: it runs already, for the checkout {owner.removesuffix('/compose')}"
         hint = f"`make down` there, or another COMPOSE_PROJECT_NAME in {suite.env_files[0]}"
         raise ItestError("usage", problem, hint=hint, cause="stack")
+    started = _profile(Path(path) for path in labels.get(compose.ENV_FILE_LABEL, "").split(","))
+    wanted = _profile(suite.env_files)
+    if started != wanted:
+        problem = f"stack {suite.kept_name}: it runs with {_told(started)}; with {_told(wanted)} it would be a new one"
+        same = f"make up SUITE={suite.name}" + (f" PROFILE={started}" if started else "")
+        hint = f"`{same}` keeps it; `make down SUITE={suite.name}` removes it first"
+        raise ItestError("usage", problem, hint=hint, cause="profile")
+
+
+def _profile(env_files: Iterable[Path]) -> str:
+    """The profile that a list of env files has after the suite's own; empty for none."""
+    return ",".join(path.stem for path in list(env_files)[1:])
+
+
+def _told(profile: str) -> str:
+    return f"PROFILE={profile}" if profile else "no profile"
 
 
 def describe(stack: Stack) -> str:
@@ -58,15 +81,27 @@ def describe(stack: Stack) -> str:
 
 
 def table(stack: Stack) -> str:
-    """One line a service: name, state, address."""
+    """One line a service: name, state, address. The state of one that was just waited for is `ready`."""
     addresses = stack.discovery()
     rows = []
     for name, container in sorted(stack.containers.items()):
         prefix = f"ITEST_{name.upper().replace('-', '_')}"
         address = addresses.get(f"{prefix}_DSN") or addresses.get(f"{prefix}_URL", "")
-        rows.append((name, container.summary, address))
+        rows.append((name, "ready" if name in stack.readiness else container.summary, address))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{name:{widths[0]}}  {state:{widths[1]}}  {address}".rstrip() for name, state, address in rows)
+
+
+def left_out(stack: Stack) -> list[str]:
+    """Why a service has no address, for each that should have one: `shop: exited, code 1`."""
+    reasons = []
+    for service in stack.suite.services.values():
+        container = stack.containers.get(service.name)
+        if container is None or not container.running:
+            reasons.append(f"{service.name}: {container.summary if container else 'it has no container'}")
+        elif service.port is not None and service.port not in container.ports:
+            reasons.append(f"{service.name}: its port {service.port} is not published")
+    return reasons
 
 
 def reseed(stack: Stack) -> str:

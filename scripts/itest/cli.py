@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -47,21 +49,52 @@ def one_suite(given: Settings) -> Suite:
 
 
 def kept_stack(given: Settings) -> Stack:
-    """The kept stack that a verb is about: SUITE's, or, when SUITE is not given, the only one there is.
+    """The kept stack that a verb is about: the one that SUITE names, or, when SUITE is not given, the one there is.
 
-    Raises ItestError (usage) when there is none, or more than one.
+    Of several, the one that `make up` started. Raises ItestError (usage) when there is none, or no telling which.
     """
-    names = given.suites or suite.names(ROOT)
-    found = [(one, project) for one in map(_load, names) for project in stack.kept(one)]
+    found = kept(given)
+    by_hand = [(one, project) for one, project in found if project == one.kept_name]
+    return stack.attach(*_only(given, found if len(by_hand) != 1 else by_hand))
+
+
+def kept_stacks(given: Settings) -> list[Stack]:
+    """Every kept stack that SUITE names; all of this checkout when SUITE is not given."""
+    return [stack.attach(*one) for one in kept(given)]
+
+
+def stacks_to_remove(given: Settings) -> list[Stack]:
+    """What `down` is about: every kept stack that SUITE names, all with ALL=1, else the only one there is.
+
+    Raises ItestError (usage) when there is none of the suite, or, with neither SUITE nor ALL, several: it won't guess.
+    """
+    found = kept(given)
+    if given.all or (given.suite and found):
+        return [stack.attach(*one) for one in found]
+    return [stack.attach(*_only(given, found))]
+
+
+def kept(given: Settings) -> list[tuple[Suite, str]]:
+    """Suite and project of every kept stack that SUITE names, by suite (`api`) or by project (`itest-api-…`)."""
+    names, wanted = suite.names(ROOT), set(given.suites)
+    suites = given.suites if wanted <= set(names) else names  # whose a project is, only its suite's files tell
+    running = {project: one for one in map(_load, suites or names) for project in stack.kept(one)}
+    for name in wanted.difference(names, running):
+        hint = f"SUITE=…, {schema.nearest(name, [*names, *running])}"
+        raise ItestError("usage", f"no suite and no kept stack is called {name}", hint=hint, cause="suite")
+    return [(one, project) for project, one in running.items() if not wanted or wanted & {one.name, project}]
+
+
+def _only(given: Settings, found: Sequence[tuple[Suite, str]]) -> tuple[Suite, str]:
     if len(found) == 1:
-        return stack.attach(*found[0])
-    if not found:
-        name = given.suite or names[0]
-        problem = f"no stack of {given.suite or 'this checkout'} is running"
-        raise ItestError("usage", problem, hint=f"make up SUITE={name}", cause="stack")
-    hint = "SUITE=… with one of them, or `make down ALL=1`"
-    problem = f"several stacks are running: {', '.join(project for _, project in found)}"
-    raise ItestError("usage", problem, hint=hint, cause="stack")
+        return found[0]
+    projects = [project for _, project in found]
+    if found:
+        problem = f"several stacks are running: {', '.join(projects)}"
+        raise ItestError("usage", problem, hint=f"SUITE={projects[0]}, or `make down ALL=1`", cause="stack")
+    name = given.suite or suite.names(ROOT)[0]
+    problem = f"no stack of {given.suite or 'this checkout'} is running"
+    raise ItestError("usage", problem, hint=f"make up SUITE={name}", cause="stack")
 
 
 def service_of(given: Settings, chosen: Stack) -> str:
@@ -78,6 +111,17 @@ def become(command: Sequence[str]) -> None:
     sys.stdout.flush()
     compose.scrub_environment()
     os.execvp(command[0], list(command))
+
+
+def pass_on(command: Sequence[str], *, without: bytes) -> int:
+    """Run a command and print what it prints, as it comes, without some bytes. Returns its exit code."""
+    compose.scrub_environment()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `make logs | head` ends in silence
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        for line in process.stdout or ():
+            sys.stdout.buffer.write(line.replace(without, b""))
+            sys.stdout.buffer.flush()
+    return process.returncode
 
 
 def _load(name: str) -> Suite:

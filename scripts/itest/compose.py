@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itest import refusals
 from itest.errors import Category, ItestError
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
-    from python_on_whales.exceptions import DockerException
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -96,7 +96,11 @@ class Project:
             self._client.compose.down(volumes=True, remove_orphans=True, timeout=timeout, quiet=True)
 
     def act(self, verb: str, service: str) -> None:
-        """kill, pause, unpause, stop or start one service."""
+        """kill, pause, unpause, stop or start one service, and note it where the run looks for deaths that it must
+        explain: this one was meant."""
+        if announced := os.environ.get("ITEST_ANNOUNCED"):
+            with open(announced, "a", encoding="utf-8") as file:
+                file.write(f"{verb} {service}\n")
         with self._run("service", verb, f"service {service} of {self.name}"):
             getattr(self._client.compose, verb)(service)
 
@@ -131,7 +135,8 @@ class Project:
             with _inside(self.root):
                 yield
         except DockerException as error:
-            raise _explanation(error, category, cause, what) from error
+            profile = ",".join(path.stem for path in self.env_files[1:])
+            raise refusals.explain(error, category, cause, what, profile=profile, holder=_holder) from error
 
 
 def containers(labels: Mapping[str, str]) -> list[Container]:
@@ -149,23 +154,38 @@ def inspect(ids: Sequence[str]) -> list[Container]:
     return [_container(raw) for raw in json.loads(found.stdout or "[]")]
 
 
-def logs(container: Container, *, tail: int | None = None, timestamps: bool = True) -> str:
-    """What a container printed so far, both streams. tail: only so many lines of the end."""
+def logs(container: Container, *, tail: int | None = None, timestamps: bool = True, since: float | None = None) -> str:
+    """What a container printed so far, both streams. tail: only so many lines of the end.
+
+    since: only what it printed from then on, in seconds since the epoch.
+    """
     # Not `docker compose logs`, which writes terminal control sequences even into a pipe.
     last = [] if tail is None else ["--tail", str(tail)]
     when = ["--timestamps"] if timestamps else []
-    command = ["docker", "container", "logs", *when, *last, container.id]
+    later = [] if since is None else ["--since", f"{since:.6f}"]
+    command = ["docker", "container", "logs", *when, *last, *later, container.id]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode(errors="replace")
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The projects that have a container with these labels, running or not, each with the labels of one of them."""
+    """The projects that have a container with these labels, running or not, each with compose's labels of one of them."""
     filters = [part for name, value in labels.items() for part in ("--filter", f"label={name}={value}")]
-    ids = _docker("container", "ls", "--all", "--quiet", *filters).split()
-    listing = _docker("container", "inspect", "--format", "{{json .Config.Labels}}", *ids) if ids else ""
-    found = (json.loads(line) for line in listing.splitlines())
-    return {labels[PROJECT_LABEL]: labels for labels in found}
+    wanted = (PROJECT_LABEL, WORKING_DIR_LABEL, ENV_FILE_LABEL)
+    line = "\t".join(f'{{{{.Label "{name}"}}}}' for name in wanted)
+    # One question: between a list of containers and a look at each, another run's may go.
+    listing = _docker("container", "ls", "--all", "--format", line, *filters).splitlines()
+    found = (dict(zip(wanted, entry.split("\t"), strict=True)) for entry in listing)
+    return {one[PROJECT_LABEL]: one for one in found}
+
+
+def remove(project: str) -> None:
+    """Remove all that carries a project's label, without its files: they may be other ones by now, or gone."""
+    label = f"label={PROJECT_LABEL}={project}"
+    for kind, flags in (("container", ["--force", "--volumes"]), ("network", []), ("volume", ["--force"])):
+        every = ["--all"] if kind == "container" else []
+        if ids := _docker(kind, "ls", *every, "--quiet", "--filter", label).split():
+            _docker(kind, "rm", *flags, *ids)
 
 
 def leases() -> dict[str, str]:
@@ -203,6 +223,13 @@ def _container(raw: dict[str, Any]) -> Container:
     )
 
 
+def _holder(port: int) -> str:
+    """The itest stack that publishes a port of the host; empty when it is something else."""
+    ours = leases()
+    holding = (one.project for one in containers({}) if port in {published for _, published in one.ports.values()})
+    return next((project for project in holding if project in ours), "")
+
+
 @contextmanager
 def _inside(folder: Path) -> Iterator[None]:
     """Compose resolves COMPOSE_FILE against the working folder, which for an IDE's pytest may be any."""
@@ -215,30 +242,3 @@ def _inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-def _explanation(error: DockerException, category: Category, cause: str, what: str) -> ItestError:
-    words = _last_words(error.stderr or error.stdout or "")
-    if error.return_code == 130:  # the terminal sent Ctrl-C to docker too
-        return ItestError("interrupted", f"{what}: interrupted", cause="interrupted")
-    known: tuple[tuple[str, Category, str, str], ...] = (
-        ("port is already allocated", "engine", "port", "docker ps shows who holds it; or leave out PROFILE=dev"),
-        ("address already in use", "engine", "port", "ss -ltnp shows who holds it; or leave out PROFILE=dev"),
-        ("address pools have been fully subnetted", "engine", "pool", "docker network prune"),
-        ("no space left on device", "engine", "disk", "docker system df; docker system prune"),
-        ("Cannot connect to the Docker daemon", "engine", "unreachable", "make engine"),
-        ("No such image", "image", "missing", "make images"),
-        ("is missing a value", "usage", "config", "set the variable that the message names"),
-    )
-    for phrase, its_category, its_cause, hint in known:
-        if phrase in words:
-            return ItestError(its_category, f"{what}: {words}", hint=hint, cause=its_cause)
-    return ItestError(category, f"{what}: {words}", cause=cause)
-
-
-def _last_words(output: str) -> str:
-    """The last line that says something, without compose's progress lines."""
-    lines = [line.strip() for line in output.splitlines() if line.strip() and " level=warning " not in line]
-    progress = ("Container ", "Network ", "Volume ", "Image ")
-    said = [line for line in lines if not line.startswith(progress)] or lines
-    return said[-1] if said else "docker said nothing"

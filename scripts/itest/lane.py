@@ -12,8 +12,10 @@ from itest import compose, pytesting, verdict
 from itest import stack as stacks
 from itest.console import Console
 from itest.errors import ItestError
+from itest.interrupts import PATIENCE
 from itest.pytesting import PytestRun
 from itest.runs import Run
+from itest.stack.deaths import cannot_check, died
 from itest.stack.stack import Line, Stack
 from itest.suite.suite import Suite
 from itest.verdict import evidence
@@ -48,19 +50,23 @@ class Lane:
         except ItestError as problem:
             error = problem
         if self.cancelled.is_set():
-            error = ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
+            error = _interrupted(suite, folder)
         failure = self._keep_evidence(suite, stack, folder, error)
         gone = self._down(suite, stack)
+        for note in (pytesting.ANNOUNCED, pytesting.RUNNING):
+            (folder / note).unlink(missing_ok=True)
         return self._result(suite, stack, junit, exit_code, failure or gone)
 
     def _pytest(self, suite: Suite, stack: Stack, folder: Path, junit: Path) -> int:
         if self.cancelled.is_set():
-            raise ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
+            raise _interrupted(suite, folder)
         one = PytestRun(self.arguments, junit, folder / "pytest.log", self.live)
         with self.console.stage(suite.name, "pytest") as line, stack.timed("pytest"):
             with self.console.suspended() if self.live else nullcontext():  # the tests own the terminal meanwhile
                 code = pytesting.run(stack, one, self.cancelled)
             line.detail(_last_line(one.log))
+            if code not in (0, 5):  # 5: no test was selected
+                line.fail()
         for written in (one.log, junit):
             if written.exists():
                 self.masker.mask_file(written)
@@ -70,7 +76,9 @@ class Lane:
         with stack.timed("evidence"):
             try:
                 stack.refresh()
-                error = error or _died(stack)
+                error = error or died(stack, folder / pytesting.ANNOUNCED)
+                for broken in filter(None, map(cannot_check, stack.containers.values())):
+                    self.console.note(f"{suite.name}: a healthcheck cannot run, `up --wait` would fail: {broken}")
                 logs = evidence.keep_logs(folder, stack, self.masker)
             except ItestError as problem:
                 error, logs = error or problem, {}
@@ -95,7 +103,7 @@ class Lane:
     def _result(
         self, suite: Suite, stack: Stack, junit: Path, exit_code: int | None, failure: StageFailure | None
     ) -> SuiteResult:
-        images = {name: container.image for name, container in stack.containers.items()}
+        images = {name: service.get("image", "") for name, service in suite.config["services"].items()}
         services = {
             name: ServiceStart(images[name], round(ready.ready_s, 3), ready.attempts)
             for name, ready in stack.readiness.items()
@@ -105,40 +113,43 @@ class Lane:
             assert failure is not None, "a suite without a pytest exit code has failed before"
             return verdict.stopped(suite.name, failure, timings=timings, services=services)
         return verdict.judge(
-            suite.name, pytest_exit=exit_code, junit=junit, timings=timings, services=services, failure=failure
+            suite.name,
+            pytest_exit=exit_code,
+            junit=junit,
+            timings=timings,
+            services=services,
+            failure=failure,
+            log=junit.with_name("pytest.log"),
+            root=suite.root,
         )
 
     def _opener(self, suite: Suite) -> stacks.StageOpener:
         def open_stage(stage: str) -> AbstractContextManager[Line]:
             if self.cancelled.is_set():
-                raise ItestError("interrupted", f"suite {suite.name}: interrupted", cause="interrupted")
+                raise _interrupted(suite, self.run.folder / suite.name)
             return self.console.stage(suite.name, stage)
 
         return open_stage
 
 
+def _interrupted(suite: Suite, folder: Path) -> ItestError:
+    """An interrupt, with the test that ran when it came."""
+    running = folder / pytesting.RUNNING
+    test = running.read_text(encoding="utf-8").strip() if running.exists() else ""
+    return ItestError(
+        "interrupted", f"suite {suite.name}: interrupted{f' while {test} ran' if test else ''}", cause="interrupted"
+    )
+
+
 def _remove(stack: Stack) -> None:
-    """Down, and once more when a Ctrl-C from the terminal ended the first try: the second one finds the rest."""
-    try:
-        stack.down()
-    except ItestError as problem:
-        if problem.category != "interrupted":
-            raise
-        stack.down()
-
-
-def _died(stack: Stack) -> ItestError | None:
-    """A service that is not running after the tests although no test stopped it for good."""
-    from itest.stack.ready import verdict as state_verdict
-
-    for container in stack.containers.values():
-        problem = state_verdict(container)
-        if problem and problem[0] in ("oom", "restarting"):
-            cause, words, hint = problem
-            return ItestError(
-                "service", f"service {container.service}: {words} during the tests", cause=cause, hint=hint
-            )
-    return None
+    """Down, and again when a Ctrl-C from the terminal ended that too: the next try finds the rest."""
+    for _ in range(PATIENCE):
+        try:
+            return stack.down()
+        except ItestError as problem:
+            if problem.category != "interrupted":
+                raise
+    stack.down()
 
 
 def _stage(stack: Stack) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import requests
 
     from itest.stack.isolation import Cleaner
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -60,8 +58,7 @@ class _Stacks:
         return self.open[suite.name]
 
     def _reach(self, suite: Suite) -> Stack:
-        from itest import stack
-        from itest.stack import ready
+        from itest import settings, stack
 
         given = json.loads(os.environ.get("ITEST_STACK", "[]"))
         if given and given[0] == suite.name:
@@ -75,7 +72,8 @@ class _Stacks:
             if kept:
                 self.report(f"itest: attached to {kept[0]}, which stays")
                 attached = stack.attach(suite, kept[0])
-                ready.wait_ready(attached.targets(attached.containers))  # a service may have died since it was left
+                # A service may have died since it was left, or lost its data; plain compose starts without any.
+                stack.settle(attached, factor=settings.read().timeout_factor)
                 return attached
         return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
 
@@ -96,6 +94,18 @@ class _Stacks:
         self.report(f"itest: {own.name} is ready after {sum(own.timings.values()):.1f} s")
         return own
 
+    def said(self, path: Path, since: float) -> dict[str, str]:
+        """What the services of a test's stack printed since then; nothing for a test that has reached no stack."""
+        from itest.stack.said import said
+
+        suite = self.suite_of(path)
+        if suite is None or suite.name not in self.open:
+            return {}
+        try:
+            return said(self.open[suite.name][0], since)
+        except ItestError as error:
+            return {"docker": str(error)}
+
     def close(self) -> None:
         """Close connections and remove what this process started."""
         for _, cleaner in self.open.values():
@@ -104,17 +114,52 @@ class _Stacks:
             stack.down()
 
 
+@dataclass
+class _Running:
+    """Keeps a file with the tests that run at this moment, one a line: whoever ends pytest can then name them."""
+
+    file: Path
+    nodes: list[str] = field(default_factory=list)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.nodes.append(nodeid)
+        self._write()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.nodes.remove(nodeid)
+        self._write()
+
+    def _write(self) -> None:
+        self.file.write_text("\n".join(self.nodes), encoding="utf-8")
+
+
 _STACKS = pytest.StashKey[_Stacks]()
+_BEGAN = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     config.stash[_STACKS] = _Stacks(config.rootpath, worker, _reporter(config))
+    running = os.environ.get("ITEST_RUNNING")
+    if running and not worker:  # pytest-xdist tells its controller which tests run
+        config.pluginmanager.register(_Running(Path(running)), "itest-running")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # Not at unconfigure: pytest-xdist waits for a worker until this is done, and may kill it afterwards.
     session.config.stash[_STACKS].close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Add to a failed test what the services said meanwhile, so that its cause is seen where the failure is."""
+    if call.when == "setup":
+        item.stash[_BEGAN] = call.start
+    if call.excinfo is None or call.when == "teardown" or isinstance(call.excinfo.value, pytest.skip.Exception):
+        return
+    for service, text in item.config.stash[_STACKS].said(item.path, item.stash[_BEGAN]).items():
+        # pytest shows it as "Captured stdout of …", and its JUnit takes what begins so for the test's own output.
+        item.add_report_section("test", f"stdout of service {service}, log during this", text)
 
 
 def _reporter(config: pytest.Config) -> Callable[[str], None]:
@@ -178,38 +223,14 @@ def http(stack: Stack) -> Iterator[requests.Session]:
     """A requests session whose URLs may begin with `/`: the suite's one HTTP service."""
     from itest.stack.http import BaseUrlSession
 
-    with BaseUrlSession(stack.url(stack.only("http"))) as session:
+    service = stack.only("http")
+    with BaseUrlSession(stack.url(service), lambda: f"service {service}: {stack.state(service)}") as session:
         yield session
 
 
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
     """`eventually(check, timeout=5.0)`: call check until it returns something true, or fail with its last words."""
-    return _eventually
+    from itest.stack.eventually import eventually
 
-
-def _eventually(check: Callable[[], T], timeout: float = 5.0) -> T:
-    """The first true value of check. timeout: seconds.
-
-    Raises AssertionError: the last one that check raised itself, or one that shows what it returned.
-    """
-    from tenacity import (
-        RetryError,
-        Retrying,
-        retry_if_exception_type,
-        retry_if_result,
-        stop_after_delay,
-        wait_exponential,
-    )
-
-    retrying = Retrying(
-        stop=stop_after_delay(timeout),
-        wait=wait_exponential(multiplier=0.005, max=0.1),
-        retry=retry_if_exception_type(AssertionError) | retry_if_result(lambda value: not value),
-    )
-    try:
-        return retrying(check)
-    except RetryError as error:
-        last = error.last_attempt
-        reason = str(last.exception()) if last.failed else f"it still returns {last.result()!r}"
-        raise AssertionError(f"not within {timeout:g} s: {reason}") from (last.exception() if last.failed else None)
+    return eventually

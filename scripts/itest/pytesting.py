@@ -23,6 +23,10 @@ TAKES_VALUE = re.compile(
 )
 CACHE = Path("build") / "itest" / "cache"
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")  # https://ecma-international.org/publications-and-standards/standards/ecma-48/
+ANNOUNCED, RUNNING = (
+    "announced",
+    "running",
+)  # files in the suite's folder: services that tests ended; the test under way
 INTERRUPT_GRACE = 20.0  # seconds that pytest gets to finish its report after an interrupt
 
 
@@ -35,11 +39,6 @@ class PytestRun:
     log: Path
     live: bool
 
-    @property
-    def debugging(self) -> bool:
-        """Whether a person sits in a debugger: pytest then owns the terminal, and nothing may time out."""
-        return any(argument in ("--pdb", "--trace") for argument in self.arguments)
-
 
 def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
     """Run the tests of a suite against its stack and return pytest's exit code, negative for a signal."""
@@ -49,7 +48,9 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
     paths, options = _split(suite.root, one.arguments)
     command += [*_paths_of(suite, paths), *options]
     environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}
-    if one.debugging:
+    for note in (ANNOUNCED, RUNNING):
+        environment[f"ITEST_{note.upper()}"] = str(one.junit.with_name(note))
+    if is_debugging(one.arguments):
         return subprocess.run(command, cwd=suite.root, env=environment, check=False).returncode
     if one.live and sys.stdout.isatty():
         command.append("--color=yes")
@@ -72,6 +73,11 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
                 sys.stdout.buffer.flush()
     one.log.write_bytes(COLOURS.sub(b"", one.log.read_bytes()))
     return process.returncode
+
+
+def is_debugging(arguments: Sequence[str]) -> bool:
+    """Whether a person sits in a debugger: pytest then owns the terminal, and nothing may time out."""
+    return any(argument in ("--pdb", "--trace") for argument in arguments)
 
 
 def concerns(suite: Suite, others: Sequence[Suite], arguments: Sequence[str]) -> bool:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from threading import Event
-from types import FrameType
 
 from itest import compose, data, errors, images, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
+from itest.interrupts import PATIENCE, Interrupts
 from itest.lane import Lane
+from itest.lanes import run_all
 from itest.machine import engine
+from itest.machine.engine import Engine
 from itest.runs import Run
 from itest.settings import Settings
 from itest.stack import capacity
+from itest.stack.sweep import sweep
 from itest.suite.resolved import fixed_ports
 from itest.suite.suite import Suite
 from itest.verdict import evidence, junit, summary
@@ -51,14 +50,17 @@ def run(root: Path, settings: Settings, console: Console) -> int:
     progress = _Progress()
     error: ItestError | None = None
     compose.scrub_environment()
-    with _signals_as_interrupts():
+    with Interrupts() as interrupts, runs.alive(root, one.id):
         try:
-            _go(root, settings, console, one, progress)
+            _go(root, settings, console, one, progress, interrupts)
         except ItestError as problem:
             error = problem
         except KeyboardInterrupt:
             error = ItestError("interrupted", "run: interrupted before a stack was started", cause="interrupted")
-        return _conclude(root, console, one, progress, error)
+        code = _conclude(root, console, one, progress, error)
+    if interrupts.heard >= PATIENCE:
+        os._exit(code)  # not sys.exit, which would wait for what was just given up
+    return code
 
 
 def select(root: Path, settings: Settings) -> list[Suite]:
@@ -76,30 +78,23 @@ def select(root: Path, settings: Settings) -> list[Suite]:
     return chosen
 
 
-def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _Progress) -> None:
+def _go(
+    root: Path, settings: Settings, console: Console, one: Run, progress: _Progress, interrupts: Interrupts
+) -> None:
     progress.suites = select(root, settings)
     arguments = settings.arguments
-    if pytesting.PytestRun(arguments, Path(), Path(), True).debugging and len(progress.suites) > 1:
+    if pytesting.is_debugging(arguments) and len(progress.suites) > 1:
         raise ItestError("usage", "a debugger needs one suite", hint="make itest SUITE=… ARGS=--pdb", cause="arguments")
-    names = ", ".join(suite.name for suite in progress.suites)
-    console.note(f"itest {one.id}: {names}")
-    found = engine.ensure(console.note)
-    progress.versions = {
-        "engine": found.server_version,
-        "compose": found.compose_version,
-        "python": platform.python_version(),
-        "pytest": metadata.version("pytest"),
-    }
+    console.note(f"itest {one.id}: {', '.join(suite.name for suite in progress.suites)}")
+    progress.versions = _versions(engine.ensure(console.note))
+    sweep(root, console.note)
     progress.masker = _make_secrets(progress.suites)
     os.environ["ITEST_LEASE"] = f"{'keep' if settings.keep else 'run'} {one.id}"
     for suite in progress.suites:
         suites.check(suite)
         data.plan(suite)
     started = time.monotonic()
-    needs = [need for suite in progress.suites for need in images.needs_of(suite.config)]
-    with console.stage("", "images") as line:
-        reports = images.ensure(needs, line.update)
-        line.detail(images.describe(reports))
+    _bring_images(progress.suites, console, interrupts)
     jobs = settings.jobs or (1 if _share_a_port(progress.suites) else capacity.jobs(len(progress.suites)))
     lane = Lane(
         run=one,
@@ -109,34 +104,26 @@ def _go(root: Path, settings: Settings, console: Console, one: Run, progress: _P
         live=jobs == 1 or len(progress.suites) == 1,
         keep=settings.keep,
         factor=settings.timeout_factor,
-        cancelled=Event(),
+        cancelled=interrupts.cancelled,
         timings={"images": time.monotonic() - started},
     )
-    _all_lanes(lane, progress, jobs)
+    progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
 
 
-def _all_lanes(lane: Lane, progress: _Progress, jobs: int) -> None:
-    """Run the suites side by side. After Ctrl-C those under way clean up and the others don't start."""
-    waiting = [suite for suite in progress.suites if pytesting.concerns(suite, progress.suites, lane.arguments)]
-    first_failure_ends = {"-x", "--exitfirst"} & set(lane.arguments)
-    running: dict[Future[SuiteResult], Suite] = {}
-    with ThreadPoolExecutor(jobs, thread_name_prefix="suite") as pool:
-        while waiting or running:
-            try:
-                while waiting and len(running) < jobs:
-                    suite = waiting.pop(0)
-                    running[pool.submit(lane.go, suite)] = suite
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    result = future.result()
-                    progress.results[running.pop(future).name] = result
-                    if first_failure_ends and result.category:
-                        waiting.clear()
-            except KeyboardInterrupt:
-                if lane.cancelled.is_set():
-                    raise
-                lane.cancelled.set()
-                waiting.clear()
+def _versions(found: Engine) -> dict[str, str]:
+    """Of what the run stands on, for summary.json."""
+    own = {"python": platform.python_version(), "pytest": metadata.version("pytest")}
+    return {"engine": found.server_version, "compose": found.compose_version} | own
+
+
+def _bring_images(chosen: Sequence[Suite], console: Console, interrupts: Interrupts) -> None:
+    """Make every image present; those that are built here get a name that no other checkout can take over."""
+    for suite in chosen:
+        texts = [(suite.root / file.path).read_text(encoding="utf-8") for file in suite.files]
+        os.environ.update(images.pin(suite.config, texts))
+    needs = [need for suite in chosen for need in images.needs_of(suite.config)]
+    with console.stage("", "images") as line:
+        line.detail(images.describe(images.ensure(needs, line.update, cancelled=interrupts.cancelled)))
 
 
 def _share_a_port(chosen: Sequence[Suite]) -> bool:
@@ -192,18 +179,3 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
     console.print(summary.closing(results, category, seconds))
     console.print(f"evidence: {one.folder.relative_to(root)}")
     return errors.exit_code(category)
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM (a cancelled CI job) and SIGHUP (a closed terminal) clean up exactly as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 import shlex
 from dataclasses import dataclass, fields
 from typing import Any
 
 from itest.errors import ItestError
+
+PREFIX = "ITEST_"
+ELSEWHERE = frozenset({"IMAGES", "DEBIAN_MIRROR", "CA_BUNDLE", "PIP_ENV"})  # settings that only images and builds read
+# What a process of the toolkit tells another; the last is for its own tests.
+INTERNAL = frozenset({"LEASE", "STACK", "ANNOUNCED", "RUNNING", "PIP_SETTINGS", "SLOW"})
+DISCOVERY = re.compile(r".+_(HOST|PORT|URL|DSN)")  # `eval "$(make -s env)"` leaves these in a shell
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,15 @@ class Settings:
 
 
 def read() -> Settings:
-    """The settings of the environment. Raises ItestError (usage) for a value that can't be meant."""
+    """The settings of the environment.
+
+    Raises ItestError (usage) for a value that can't be meant, and for a variable that nothing reads: mistyped, it
+    would silently run something else. An empty one counts as not set.
+    """
     given: dict[str, Any] = {}
+    _refuse_unknown()
     for setting in fields(Settings):
-        variable = f"ITEST_{setting.name.upper()}"
+        variable = f"{PREFIX}{setting.name.upper()}"
         if text := os.environ.get(variable, ""):
             given[setting.name] = parse(setting.name, text, f"{variable}={text}")
     return Settings(**given)
@@ -71,6 +84,20 @@ def parse(name: str, text: str, shown: str) -> Any:
     if not (0 <= value < math.inf) or (kind is float and not value):
         raise _wrong(shown, "a whole number, 0 or more," if kind is int else "a number above 0")
     return value
+
+
+def _refuse_unknown() -> None:
+    known = sorted(ELSEWHERE | {setting.name.upper() for setting in fields(Settings)})
+    for variable, text in os.environ.items():
+        name = variable.removeprefix(PREFIX)
+        if name == variable or not text or name in INTERNAL.union(known) or DISCOVERY.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name.upper(), known, n=1)
+        meant = f"did you mean {PREFIX}{near[0]}?" if near else "scripts/README.md has the table of those there are;"
+        hint = f"{meant} `unset {variable}` removes it"
+        raise ItestError(
+            "usage", f"unknown setting {variable}", hint=hint, cause="arguments"
+        )  # its value may be secret
 
 
 def _wrong(shown: str, expected: str) -> ItestError:

@@ -29,7 +29,7 @@ def test_without_a_table_it_is_alive_and_not_ready_and_says_which(http, db):
 def test_it_goes_on_when_its_connections_are_cut(http, db, redis_client):
     assert http.get("/items/1").status_code == 200
 
-    db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'")
+    db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
     redis_client.client_kill_filter(_type="normal", skipme=True)
 
     assert http.get("/items/1").headers["X-Cache"] == "hit"

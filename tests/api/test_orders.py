@@ -9,7 +9,7 @@ import psycopg
 
 MUG, NOTEBOOK, PENCIL = 1, 2, 3
 LAMP, POSTER = 4, 5  # one left, none left
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop' AND wait_event_type = 'Lock'"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'"
 
 
 def lines(*pairs):

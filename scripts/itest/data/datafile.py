@@ -11,6 +11,7 @@ from itest.errors import ItestError
 What = Literal["migration", "fixture"]
 
 SIZE_LIMIT = 16 * 1024 * 1024  # bytes
+LINE_LIMIT = 120  # characters of a line that is shown
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,19 @@ class DataFile:
         """The line (from 1) that holds the character at an offset (from 0)."""
         return self.text.count("\n", 0, offset) + 1
 
-    def error(self, problem: str, *, line: int = 0, hint: str = "") -> ItestError:
-        """`<what> <path>[:<line>]: <problem>`, of category data."""
-        return _error(self.what, self.path, problem, line=line, hint=hint)
+    def error(self, problem: str, *, line: int = 0, hint: str = "", seen: str = "") -> ItestError:
+        """`<what> <path>[:<line>]: <problem>`, of category data. seen: what stands there (`excerpt`)."""
+        return _error(self.what, self.path, problem, line=line, hint=hint, seen=seen)
+
+    def excerpt(self, *numbers: int) -> str:
+        """Some lines with their numbers, cut where they are long."""
+        lines = self.text.split("\n")
+        found = [(number, lines[number - 1].rstrip()) for number in sorted(set(numbers))]
+        width = len(str(max(numbers)))
+        return "\n".join(
+            f"{number:>{width}} | {line if len(line) <= LINE_LIMIT else line[: LINE_LIMIT - 1] + '…'}"
+            for number, line in found
+        )
 
 
 def listing(what: What, folder: Path, *, root: Path) -> list[Path]:
@@ -71,6 +82,6 @@ def _not_utf8(what: What, path: Path, raw: bytes, offset: int) -> ItestError:
     return _error(what, path, f"not UTF-8 text (byte 0x{raw[offset]:02x})", line=line, hint=hint)
 
 
-def _error(what: What, path: Path, problem: str, *, line: int = 0, hint: str = "") -> ItestError:
+def _error(what: What, path: Path, problem: str, *, line: int = 0, hint: str = "", seen: str = "") -> ItestError:
     place = f"{path.as_posix()}:{line}" if line else path.as_posix()
-    return ItestError("data", f"{what} {place}: {problem}", hint=hint, cause=what)
+    return ItestError("data", f"{what} {place}: {problem}", hint=hint, cause=what, evidence=seen)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from itest.data.datafile import DataFile
+from itest.errors import ItestError
 
 BETWEEN = re.compile(r"[\s,:]*")
 
@@ -71,13 +72,28 @@ def parse(file: DataFile) -> dict[str, Any]:
             file.text, object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=_no_constant
         )
     except json.JSONDecodeError as error:
-        hint = f"python3 -m json.tool {file.path} /dev/null"
-        raise file.error(f"bad JSON in column {error.colno}: {error.msg}", line=error.lineno, hint=hint) from None
+        raise _malformed(file, error) from None
     except (ValueError, RecursionError) as error:
         raise file.error(f"bad JSON: {error}", hint=f"correct {file.path}") from None
     if not isinstance(whole, dict):
         raise file.error(f"it must hold one object, not {_kind(whole)}", line=1, hint='begin it with { "name": …')
     return whole
+
+
+def _malformed(file: DataFile, error: json.JSONDecodeError) -> ItestError:
+    """The complaint about bad JSON. A missing comma is found at the next value, often lines below, and one too many at
+    the bracket that follows: what to mend is the end of what stands before, so that is the place it names."""
+    end = error.pos + file.text.startswith(",", error.pos)  # Python 3.13 blames the comma, others the bracket
+    before, after = file.text[:end].rstrip(), file.text[end:].lstrip()
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n") - 1
+    if error.msg.startswith("Expecting ',' delimiter"):
+        problem, hint = f"a comma or a closing bracket is missing after column {column}", f"write it in line {line}"
+    elif before.endswith(",") and after[:1] in ("]", "}"):
+        problem, hint = f"a comma too many in column {column}", f"remove it from line {line}"
+    else:
+        line, problem = error.lineno, f"column {error.colno}: {error.msg}"
+        hint = f'correct line {line}; JSON wants "double quotes", and takes no comments'
+    return file.error(f"bad JSON: {problem}", line=line, hint=hint, seen=file.excerpt(line, error.lineno))
 
 
 def _rows(file: DataFile, name: str, start: int, line: _Lines) -> Iterator[Row]:

@@ -33,6 +33,7 @@ TABLE = """
 RECORD = "INSERT INTO public.itest_migrations (version, path, checksum, ms) VALUES (%s, %s, %s, %s)"
 FORGET = "DELETE FROM public.itest_migrations WHERE version = %s"
 HISTORY = "SELECT version, path, checksum, applied_at, ms FROM public.itest_migrations ORDER BY version"
+AFRESH = "`make down SUITE=… && make up SUITE=…` starts from the files as they are now"
 LOCK_HOLDER = """
     SELECT a.pid, a.application_name, a.backend_start, a.query_start
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -79,15 +80,11 @@ def pending(migrations: Sequence[Migration], history: Sequence[Record]) -> list[
     free = max([newest, *files]) + 1
     for record in history:
         if record.version not in files:
-            raise _error(
-                record.path,
-                f"applied {_when(record)}, but its file is missing",
-                f"restore it: git checkout -- {record.path}",
-            )
+            problem = f"applied {_when(record)}, but its file is missing"
+            raise _error(record.path, problem, f"{AFRESH}; in a shared database, bring the file back")
         migration = files[record.version]
         if migration.checksum != record.checksum:
-            path = migration.file.path
-            mend = f"restore it (git checkout -- {path}) and write the change as {renumbered(migration, free)}"
+            mend = f"{AFRESH}; in a shared database, take the edit back and write it as {renumbered(migration, free)}"
             raise migration.file.error(f"edited after it was applied {_when(record)}", hint=mend)
     applied = {record.version for record in history}
     left = [files[version] for version in sorted(files) if version not in applied]

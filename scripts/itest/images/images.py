@@ -10,12 +10,13 @@ from threading import Event
 from typing import cast
 
 from itest.errors import ItestError
+from itest.images import ref
 from itest.images import store as image_store
-from itest.images.needs import BuildSpec, ImageNeed, needs_of
+from itest.images.needs import BuildSpec, ImageNeed, needs_of, pin
 from itest.images.standins import StandIns
 from itest.images.work import ImageReport, Mode, Work
 
-__all__ = ["BuildSpec", "ImageNeed", "ImageReport", "describe", "ensure", "needs_of"]
+__all__ = ["BuildSpec", "ImageNeed", "ImageReport", "describe", "ensure", "needs_of", "pin"]
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,10 +44,14 @@ def ensure(
 
 
 def describe(reports: Sequence[ImageReport]) -> str:
-    """All reports in a few words: `3 present`, `postgres:17.11 built, 2 present`."""
-    done = [f"{one.ref} {one.how}{' as stand-in' * one.standin}" for one in reports if one.how != "present"]
-    present = sum(one.how == "present" for one in reports)
-    return ", ".join([*done, *([f"{present} present"] if present else [])])
+    """All reports in a few words: `3 present`, `redis:8.0.99 built as stand-in (Redis 8.0.2), 2 present`.
+
+    A stand-in of another version than its tag says is named at every run: the tests meet that other version.
+    """
+    told = [one for one in reports if one.how != "present" or _other_version(one)]
+    words = [f"{one.ref} {one.how}{' as stand-in' * one.standin}{_other_version(one)}" for one in told]
+    present = len(reports) - len(told)
+    return ", ".join([*words, *([f"{present} present"] if present else [])])
 
 
 def table(reports: Sequence[ImageReport]) -> str:
@@ -60,6 +65,13 @@ def table(reports: Sequence[ImageReport]) -> str:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3].rjust(7)])
         for row in rows
     )
+
+
+def _other_version(report: ImageReport) -> str:
+    """` (Redis 8.0.2)` of a stand-in for redis:8.0.99; "" where the tag names what is in it, whole or in part."""
+    wanted = ref.parse(report.ref).tag.partition("-")[0].split(".")
+    held = report.contains.rpartition(" ")[2].split(".")
+    return "" if not report.contains or held[: len(wanted)] == wanted else f" ({report.contains})"
 
 
 def _mode() -> Mode:

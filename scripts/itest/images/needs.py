@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +15,21 @@ from itest.images import inputs as image_inputs
 # What these hand to a build comes from the host, whatever files the layer names for plain compose (see image_build).
 HOST_SECRETS = ("ca", "pip")
 
+TAG_LENGTH = 12  # characters of the hash that name an image's content
+
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """A `build:` of a compose file. context: a folder, or a URL; flags: what else it says, as flags of buildx."""
+    """A `build:` of a compose file. context: a folder, or a URL; flags: what else it says, as flags of buildx.
+
+    tags: further names for the image, which make it no other one.
+    """
 
     context: str
     dockerfile: str = "Dockerfile"
     args: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def dockerfile_path(self) -> Path:
@@ -71,19 +77,41 @@ def needs_of(config: Mapping[str, Any]) -> list[ImageNeed]:
     return list({need.ref: need for need in _needs(config)}.values())
 
 
+def pin(config: dict[str, Any], texts: Sequence[str]) -> dict[str, str]:
+    """Give every image that is built a tag that names its content, so that no other checkout or edit can take its place
+    between its build and its start. texts: the compose files, which must let a variable choose the image.
+
+    Changes the configuration, where the old name stays as a further tag for plain compose, and returns the variables
+    that make compose start the same images. What the caller's environment chose stays.
+    """
+    chosen: dict[str, str] = {}
+    for name, service in config["services"].items():
+        variable = _variable(name)
+        if not service.get("build") or variable in os.environ or not any(f"${{{variable}:-" in text for text in texts):
+            continue
+        spec = _spec(name, service["build"], config)
+        tag = f"{service['image'].rpartition(':')[0] or service['image']}:{spec.hash[:TAG_LENGTH]}"
+        service["build"]["tags"] = [*service["build"].get("tags", []), service["image"]]
+        chosen[variable] = service["image"] = tag
+    return chosen
+
+
+def _variable(service: str) -> str:
+    return f"{service.upper().replace('-', '_')}_IMAGE"
+
+
 def _needs(config: Mapping[str, Any]) -> Iterator[ImageNeed]:
     for name, service in config["services"].items():
         ref, build = service.get("image"), service.get("build")
         if not ref:
             problem = f"service {name}: it is built, but its image has no name"
             raise ItestError("usage", problem, hint=f"add `image: itest/{name}:dev` to it", cause="config")
-        variable = f"{name.upper().replace('-', '_')}_IMAGE"
-        yield ImageNeed(ref, _spec(name, build, config) if build else None, variable)
+        yield ImageNeed(ref, _spec(name, build, config) if build else None, _variable(name))
 
 
 def _spec(service: str, build: Mapping[str, Any], config: Mapping[str, Any]) -> BuildSpec:
     args = {name: os.environ.get(name, "") if value is None else str(value) for name, value in _args(build)}
-    unknown = set(build) - set(FLAGS) - {"context", "dockerfile", "args", "secrets"}
+    unknown = set(build) - set(FLAGS) - {"context", "dockerfile", "args", "secrets", "tags"}
     if unknown:
         raise ItestError(
             "usage",
@@ -93,7 +121,8 @@ def _spec(service: str, build: Mapping[str, Any], config: Mapping[str, Any]) -> 
         )
     flags = [flag for key, write in FLAGS.items() if build.get(key) for flag in write(build[key])]
     flags += _secret_flags(build.get("secrets") or [], config.get("secrets") or {})
-    return BuildSpec(build["context"], build.get("dockerfile", "Dockerfile"), args, tuple(flags))
+    tags = tuple(build.get("tags") or ())
+    return BuildSpec(build["context"], build.get("dockerfile", "Dockerfile"), args, tuple(flags), tags)
 
 
 def _args(build: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -137,7 +166,6 @@ FLAGS: Mapping[str, Callable[[Any], list[str]]] = {
     "pull": lambda _: [],  # images come from `ensure`
     "shm_size": _single("--shm-size"),
     "ssh": _each("--ssh"),
-    "tags": _each("--tag"),
     "target": _single("--target"),
 }
 

@@ -66,18 +66,23 @@ def remove(image_id: str) -> None:
 
 
 def prune(keep: Iterable[str]) -> None:
-    """Remove what only our builds left: superseded builds of a `build:`, and stand-ins that no run has built in a week.
+    """Remove what only our builds left: superseded builds of a `build:`, and what no run has built in a week.
 
     keep: references that are needed now. Whatever somebody builds FROM a stand-in inherits its labels, so only an image
-    that is tagged as what it stands in for is ours. One that a container uses stays too.
+    that is tagged as what it stands in for, or with its own hash, is ours. One that a container uses stays too.
     """
     # Refused while another process does the same, which is as good.
     query("image", "prune", "--force", "--filter", f"label={BASES}")
-    listing = query("image", "ls", "--quiet", "--filter", f"label={STANDIN}").stdout.split()
+    listing = query("image", "ls", "--quiet", "--filter", f"label={HASH}").stdout.split()
     inspected = json.loads(query("image", "inspect", *sorted(set(listing))).stdout or "[]") if listing else []
     # Both are RFC 3339. In which time zone the engine writes doesn't matter for a week.
     oldest = (datetime.now(timezone.utc) - UNUSED_AFTER).isoformat()
     old = [image for image in inspected if image["Metadata"]["LastTagTime"] < oldest]
-    ours = {_labels(image)[STANDIN] for image in old if _labels(image)[STANDIN] in image["RepoTags"]}
+    ours = {tag for image in old for tag in image["RepoTags"] if _is_ours(tag, _labels(image))}
     if ours - set(keep):
         query("image", "rm", *sorted(ours - set(keep)))
+
+
+def _is_ours(tag: str, labels: Mapping[str, str]) -> bool:
+    version = tag.rpartition(":")[2]
+    return tag == labels.get(STANDIN) or (BASES in labels and labels[HASH].startswith(version))

@@ -186,7 +186,7 @@ class Work:
     def _build(self, need: ImageNeed, spec: BuildSpec) -> How:
         labels = {HASH: spec.hash, BASES: ",".join(self._local[base.ref].id for base in spec.bases)}
         arguments = [f"--build-arg={name}={value}" for name, value in spec.args.items()]
-        arguments += [f"--file={spec.dockerfile_path}", *spec.flags]
+        arguments += [f"--file={spec.dockerfile_path}", *spec.flags, *(f"--tag={tag}" for tag in spec.tags)]
         image_build.build(
             need.ref, spec.context, arguments, self._saying(need.ref, "building"), self._stop, labels=labels
         )

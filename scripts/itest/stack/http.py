@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urljoin
 
 import requests
 
+from itest.stack.probes import innermost
+
 TIMEOUT = 10.0  # seconds until a request that nobody answers fails the test instead of hanging it
 
 
 class BaseUrlSession(requests.Session):
-    """base: such as `http://127.0.0.1:32768`. No proxy or .netrc of the environment comes between."""
+    """base: such as `http://127.0.0.1:32768`. No proxy or .netrc of the environment comes between.
 
-    def __init__(self, base: str) -> None:
+    state: asked for a few words on the service when it can't be reached.
+    """
+
+    def __init__(self, base: str, state: Callable[[], str] = lambda: "") -> None:
         super().__init__()
         self.base = base
+        self.state = state
         self.trust_env = False
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        """Raises what requests does, a service out of reach in one line: where it is, and what became of it."""
+        __tracebackhide__ = True  # or pytest prints the 600 lines of requests and urllib3 around one refused socket
         kwargs.setdefault("timeout", TIMEOUT)
-        return super().request(method, urljoin(self.base, str(url)), *args, **kwargs)
+        try:
+            return super().request(method, urljoin(self.base, str(url)), *args, **kwargs)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            asked = f"{method!s} {url!s}: {self.base} {_reason(error, kwargs['timeout'])}"
+            state = self.state()
+            told = type(error)(f"{asked} ({state})" if state else asked, request=error.request)
+        raise told from None
+
+
+def _reason(error: requests.RequestException, timeout: object) -> str:
+    if isinstance(error, requests.Timeout):
+        return f"did not answer within {timeout} s"
+    words = innermost(error)
+    if "Connection refused" in words:
+        return "refused the connection"
+    if "Connection reset" in words or "without response" in words:
+        return "closed the connection without an answer"
+    return words

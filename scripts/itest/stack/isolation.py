@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from itest import data
 from itest.data import fixtures, reset, sql
+from itest.errors import ItestError
 from itest.stack.stack import Stack
 
 if TYPE_CHECKING:
     import psycopg
     import redis
+
+TIMEOUT = 5.0  # seconds that Redis may take to answer a reset
 
 
 class Cleaner:
@@ -21,20 +24,23 @@ class Cleaner:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.plan = data.plan(stack.suite)
-        self._sessions: dict[str, psycopg.Connection[Any]] = {}
+        self._sessions: dict[str, psycopg.Connection[Any]] = {}  # by address
         self._clients: dict[str, redis.Redis] = {}
-        if stack.suite.isolation == "delete":
-            data.prepare(self.plan, stack.stores())  # a stack that plain compose started has no baseline yet
 
     def reset(self) -> None:
-        """Raises ItestError (data) when a test or a service stands in the way, naming the session."""
+        """Raises ItestError: data when a test or a service holds locks, service when a store can't be reached."""
         if self.stack.suite.isolation != "delete":
             return
         for name, service in self.stack.suite.services.items():
-            if service.kind == "postgres":
-                reset.reset(self._session(name))
-            elif service.kind == "redis":
-                reset.reset_redis(self._client(name), fixtures.commands(self.plan.fixtures, name))
+            if not service.stores:
+                continue
+            if name in self.stack.halted:  # one that is paused would accept the connection and never answer
+                raise self._unreachable(name, "a test took it away")
+            with self._reached(name):
+                if service.kind == "postgres":
+                    reset.reset(self._session(name))
+                elif service.kind == "redis":
+                    reset.reset_redis(self._client(name), fixtures.commands(self.plan.fixtures, name))
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -58,16 +64,37 @@ class Cleaner:
         for client in self._clients.values():
             client.close()
 
+    @contextmanager
+    def _reached(self, service: str) -> Iterator[None]:
+        """Turn what the drivers raise for a store that is gone into an error that names it and says what it is now."""
+        import psycopg
+        import redis
+
+        try:
+            yield
+        except (psycopg.OperationalError, psycopg.InterfaceError, redis.ConnectionError, redis.TimeoutError) as error:
+            raise self._unreachable(service, " ".join(str(error).split())) from error
+        except ItestError as error:
+            if error.category != "service":
+                raise
+            raise self._unreachable(service, error.message) from error
+
+    def _unreachable(self, service: str, words: str) -> ItestError:
+        problem = f"service {service}: {self.stack.state(service)}, can't return to the seeded state: {words}"
+        hint = f"a test that kills, pauses or stops it has to call `stack.start({service!r})` in the end; or make logs"
+        return ItestError("service", problem, hint=hint, cause="unreachable")
+
     def _session(self, service: str) -> psycopg.Connection[Any]:
-        session = self._sessions.get(service)
+        dsn = self.stack.dsn(service)  # another port after a restart
+        session = self._sessions.get(dsn)
         if session is None or session.closed or session.broken:
-            session = sql.connect(self.stack.dsn(service), "itest reset", lock_timeout=reset.LOCK_TIMEOUT)
-            self._sessions[service] = session
+            session = self._sessions[dsn] = sql.connect(dsn, "itest reset", lock_timeout=reset.LOCK_TIMEOUT)
         return session
 
     def _client(self, service: str) -> redis.Redis:
         import redis
 
-        if service not in self._clients:
-            self._clients[service] = redis.Redis.from_url(self.stack.dsn(service))
-        return self._clients[service]
+        dsn = self.stack.dsn(service)
+        if dsn not in self._clients:
+            self._clients[dsn] = redis.Redis.from_url(dsn, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+        return self._clients[dsn]

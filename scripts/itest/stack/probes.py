@@ -21,11 +21,19 @@ TRY_TIMEOUT = 2.0  # seconds that one try may take
 
 
 class NotReady(Exception):
-    """Not yet; the text says what was seen."""
+    """Not yet; the text says what was seen. hint: what to do if that is all that is ever seen."""
+
+    def __init__(self, seen: str, hint: str = "") -> None:
+        super().__init__(seen)
+        self.hint = hint
 
 
 class Refused(Exception):
     """Never: the service is there and turned us away."""
+
+
+class Unpublished(Refused):
+    """Never: there is no port to knock at."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,13 @@ class Target:
     project: Project
 
     def endpoint(self, port: int | None = None) -> Endpoint:
-        """Where a container port is published. Raises Refused when it isn't."""
+        """Where a container port is published. Raises Unpublished when it isn't."""
         wanted = port or self.service.port
         if wanted is None or wanted not in self.container.ports:
+            if not self.container.running:  # it publishes nothing then, whatever its layer says
+                raise Unpublished("none: the container was not running")
             published = ", ".join(map(str, self.container.ports)) or "none"
-            raise Refused(
+            raise Unpublished(
                 f"port {wanted} is not published (published: {published}); add 127.0.0.1::{wanted} to its ports"
             )
         return Endpoint(*self.container.ports[wanted])
@@ -115,9 +125,12 @@ def _http(target: Target, check: Check) -> None:
             session.trust_env = False  # a proxy of the environment must not come between us and loopback
             answer = session.get(url, timeout=TRY_TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
-        raise NotReady(f"GET {check.value}: {_cause(error)}") from error
+        raise NotReady(f"GET {check.value}: {innermost(error)}") from error
     if answer.status_code != check.status:
-        raise NotReady(f"GET {check.value}: {answer.status_code}, not {check.status}: {answer.text[:300]}")
+        hint = (
+            f"no such path: check `ready` in the x-itest of {target.service.name}" if answer.status_code == 404 else ""
+        )
+        raise NotReady(f"GET {check.value}: {answer.status_code}, not {check.status}: {_start(answer.text)}", hint)
     if check.expected:
         _compare(check, answer.text)
 
@@ -128,9 +141,9 @@ def _compare(check: Check, body: str) -> None:
     try:
         given = json.loads(body)
     except ValueError as error:
-        raise NotReady(f"GET {check.value}: not JSON: {body[:300]}") from error
+        raise NotReady(f"GET {check.value}: not JSON: {_start(body)}") from error
     if not isinstance(given, Mapping):
-        raise NotReady(f"GET {check.value}: not a JSON object: {body[:300]}")
+        raise NotReady(f"GET {check.value}: not a JSON object: {_start(body)}")
     different = {name: given.get(name) for name, value in check.expected.items() if given.get(name) != value}
     if different:
         raise NotReady(f"GET {check.value}: {different}, not {dict(check.expected)}")
@@ -186,7 +199,12 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()).partition(" Is the server running on that host")[0]  # libpq's advice
 
 
-def _cause(error: Any) -> str:
+def _start(body: str) -> str:
+    """The beginning of an answer, on one line."""
+    return " ".join(body[:1000].split())[:300]
+
+
+def innermost(error: Any) -> str:
     """The innermost reason of a requests error, which wraps urllib3's, which wraps the socket's."""
     reason: Any = error
     while (

@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from textwrap import shorten
 from threading import Event
 
 from itest.compose import Container, inspect, logs
 from itest.errors import ItestError
-from itest.stack.probes import NotReady, Refused, Target, checks_of, probe
+from itest.stack.logtext import collapsed, unprobed
+from itest.stack.probes import NotReady, Refused, Target, Unpublished, checks_of, probe
 
 LOOK_EVERY = 0.25  # seconds between two looks at the containers while probes keep trying
+MESSAGE = 60  # characters of the last probe in a message, which has one line; the evidence has all of it
+LOG_LINES, FETCHED = 15, 1000  # lines of a log that are shown, and that they are made of
 
 EXIT_MEANINGS = {
     125: "docker could not run it",
@@ -54,7 +58,8 @@ def wait_ready(
 ) -> Mapping[str, Readiness]:
     """Wait until all targets are ready. factor: multiplies every deadline (a slow CI machine).
 
-    Raises ItestError (service) with cause exited, oom, restarting, unhealthy, credentials, unpublished or timeout.
+    Raises ItestError (service) with cause exited, oom, restarting, paused, unstarted, unhealthy, credentials,
+    unpublished or timeout.
     """
     if not targets:
         return {}
@@ -133,9 +138,14 @@ def verdict(container: Container) -> tuple[str, str, str] | None:
             f"raise mem_limit in its layer ({variable})",
         )
     if container.restarts or state["Status"] == "restarting":
-        return "restarting", f"exited with {_meaning(state['ExitCode'])} and was restarted", by_hand
+        code = "" if container.running else f" with {_meaning(state['ExitCode'])}"  # docker forgets it at the restart
+        return "restarting", f"exited{code} and was restarted", by_hand
     if state["Status"] in ("exited", "dead"):
         return "exited", f"exited with {_meaning(state['ExitCode'])} before it was ready", by_hand
+    if state["Status"] == "paused":
+        return "paused", "is paused", f"docker unpause {container.id[:12]}"
+    if state["Status"] == "created":
+        return "unstarted", "was created and never started", f"docker start {container.id[:12]}"
     if container.health == "unhealthy":
         return "unhealthy", "its own healthcheck says unhealthy", "run the healthcheck's command in `make shell`"
     return None
@@ -152,10 +162,11 @@ def _given_up(one: _Wait, error: Exception) -> ItestError:
     if problem := verdict(seen):
         return _failure(one, seen, *problem)
     if isinstance(error, NotReady):
-        words = f"not ready after {one.timeout:g} s and {one.attempts} tries: {error}"
-        hint = f"if it is only slow, raise `timeout` in the x-itest of {name}, or ITEST_TIMEOUT_FACTOR for all"
-        return _failure(one, seen, "timeout", words, hint)
-    if "is not published" in str(error):
+        last = shorten(str(error), MESSAGE, placeholder="…")
+        words = f"not ready after {one.timeout:g} s and {one.attempts} tries: {last}"
+        slow = f"if it is only slow, raise `timeout` in the x-itest of {name}, or ITEST_TIMEOUT_FACTOR for all"
+        return _failure(one, seen, "timeout", words, error.hint or slow)
+    if isinstance(error, Unpublished):
         return _failure(one, seen, "unpublished", str(error), "publish it on loopback, as compose/layers/ does")
     hint = f"the {kind} in this container was set up with another password: an old volume, or an init script?"
     return _failure(one, seen, "credentials", f"wrong credentials: {error}", hint)
@@ -168,7 +179,8 @@ def _failure(one: _Wait, container: Container, cause: str, words: str, hint: str
 
 def _evidence(one: _Wait, container: Container) -> str:
     """The end of the log, what the health checks said, and the last probe; the likeliest to explain it first."""
-    log = logs(container, tail=15, timestamps=False).splitlines() or ["(it printed nothing)"]
-    health = container.health_log[-3:] or ["no health check has run"]
+    printed = logs(container, tail=FETCHED, timestamps=False).splitlines()
+    log = collapsed(unprobed(printed, one.target.service))[-LOG_LINES:] or ["(it printed nothing)"]
+    health = collapsed(line.rstrip(": ") for line in container.health_log)[-3:] or ["no health check has run"]
     parts = {"log": log, "health": health, "last probe": [one.last_error]}
     return "\n".join(f"{title}: {line}" for title, lines in parts.items() for line in lines)

@@ -55,6 +55,7 @@ class Stack:
     project: Project
     containers: dict[str, Container] = field(default_factory=dict)
     readiness: dict[str, Readiness] = field(default_factory=dict)
+    halted: set[str] = field(default_factory=set)  # services that a test took away and has not started again
     timings: dict[str, float] = field(default_factory=dict)  # seconds, by stage
 
     @property
@@ -86,22 +87,29 @@ class Stack:
         self._service(service)
         return compose.logs(self.containers[service])
 
+    def state(self, service: str) -> str:
+        """How docker sees a service at this moment: `healthy`, `running`, `paused`, `exited, code 3` …"""
+        self._service(service)
+        found = compose.inspect([self.containers[service].id])
+        return found[0].summary if found else "removed"
+
     def kill(self, service: str) -> None:
         """End a service at once, as a crash would (SIGKILL)."""
-        self.project.act("kill", service)
+        self._halt("kill", service)
 
     def pause(self, service: str) -> None:
         """Freeze a service: connections stay open and nothing answers. `start` thaws it."""
-        self.project.act("pause", service)
+        self._halt("pause", service)
 
     def stop(self, service: str) -> None:
         """Ask a service to end (SIGTERM, then SIGKILL after its grace period)."""
-        self.project.act("stop", service)
+        self._halt("stop", service)
 
     def start(self, service: str) -> None:
         """Start or thaw a service and wait until it is ready. Its ephemeral port may be another one afterwards."""
         paused = self.project.containers()[service].state["Paused"]
         self.project.act("unpause" if paused else "start", service)
+        self.halted.discard(service)
         self.refresh()
         wait_ready([self._target(service)])
 
@@ -118,7 +126,9 @@ class Stack:
         found = [service.name for service in self.suite.services.values() if service.kind == kind]
         if len(found) != 1:
             problem = f"suite {self.suite.name}: {len(found)} services of kind {kind}: {', '.join(found) or 'none'}"
-            raise ItestError("usage", problem, hint="name the one you mean: stack.dsn(…), stack.url(…)", cause="config")
+            layers = f"add a layer of kind {kind} to COMPOSE_FILE in {self.suite.env_files[0]}"
+            hint = "name the one you mean: stack.dsn(…), stack.url(…)" if found else layers
+            raise ItestError("usage", problem, hint=hint, cause="config")
         return found[0]
 
     def discovery(self) -> dict[str, str]:
@@ -153,6 +163,10 @@ class Stack:
         finally:
             self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
 
+    def _halt(self, verb: str, service: str) -> None:
+        self.project.act(verb, service)
+        self.halted.add(service)
+
     def _service(self, name: str) -> Service:
         if name not in self.suite.services:
             hint = schema.nearest(name, self.suite.services)
@@ -170,53 +184,46 @@ def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> 
 
     Raises ItestError (service or data); what was started by then stays, for the evidence, until `stack.down()`.
     """
-    suite = stack.suite
-    plan = data.plan(suite)
+    plan = data.plan(stack.suite)
     Thread(target=_warm_imports, daemon=True).start()
-    first = suite.stores
-    rest = tuple(name for name in suite.services if name not in first)
+
+    def reach(services: tuple[str, ...]) -> None:
+        _up(stack, services, opener)
+        _ready(stack, services, opener, factor)
+
+    _fill(stack, plan, reach, opener)
+
+
+def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> None:
+    """Bring a stack whose containers run to migrated, seeded and ready: what `start` does, without the starting.
+
+    Plain compose leaves the database empty, and a restart of a PostgreSQL on tmpfs empties it again; what was seeded
+    before from the files as they are stays. Raises ItestError (service or data).
+    """
+    _fill(stack, data.plan(stack.suite), lambda services: _ready(stack, services, opener, factor), opener)
+
+
+def _fill(stack: Stack, plan: data.Plan, reach: Callable[[tuple[str, ...]], None], opener: StageOpener) -> None:
+    """Stores first, then data, then the rest: an application may not get ready before it finds its tables."""
+    first = stack.suite.stores
+    rest = tuple(name for name in stack.suite.services if name not in first)
     if first:
-        _up(stack, first, opener, factor)
+        reach(first)
         with opener("data") as line, stack.timed("data"):
             line.detail(data.prepare(plan, stack.stores()))
     if rest:
-        _up(stack, rest, opener, factor)
+        reach(rest)
 
 
-def attach(suite: Suite, project: str) -> Stack:
-    """The handle of a stack that runs already. Raises ItestError (service) when it doesn't."""
-    stack = Stack(suite, suite.project(project))
-    stack.refresh()
-    if not stack.containers:
-        hint = f"make up SUITE={suite.name}"
-        raise ItestError("service", f"stack {project}: it is not running", hint=hint, cause="missing")
-    return stack
-
-
-def kept(suite: Suite) -> list[str]:
-    """Projects of this suite and checkout that somebody keeps: started by hand, or left by a run with KEEP=1.
-
-    The stack of a run that is still going on is never among them.
-    """
-    env_file = str(suite.root / suite.env_files[0])
-    leases = compose.leases()
-    found = compose.project_labels({compose.WORKING_DIR_LABEL: str(suite.root / "compose")})
-    ours = {project for project, labels in found.items() if labels.get(compose.ENV_FILE_LABEL, "").startswith(env_file)}
-    return sorted(project for project in ours if leases.get(project) == "kept" or _finished(suite, leases.get(project)))
-
-
-def _finished(suite: Suite, lease: str | None) -> bool:
-    """Whether a run that keeps its stacks has written its summary, and so is over."""
-    keeper, _, run = (lease or "").partition(" ")
-    return keeper == "keep" and (suite.root / "build" / "itest" / run / "summary.json").is_file()
-
-
-def _up(stack: Stack, services: tuple[str, ...], opener: StageOpener, factor: float) -> None:
+def _up(stack: Stack, services: tuple[str, ...], opener: StageOpener) -> None:
     with opener("up") as line, stack.timed("up"):
         line.detail(", ".join(services))
         # What they depend on is up and ready by now; compose would only wait for its own, slower health checks.
         stack.project.up(services, dependencies=False)
         stack.refresh()
+
+
+def _ready(stack: Stack, services: tuple[str, ...], opener: StageOpener, factor: float) -> None:
     with opener("ready") as line, stack.timed("ready"):
         ready = wait_ready(stack.targets(services), factor=factor, report=line.detail)
         stack.readiness.update(ready)

@@ -29,11 +29,15 @@ VARIABLE = re.compile(
 
 @dataclass(frozen=True)
 class EnvFile:
-    """path: relative to the repository's root; values and lines: by variable, the last of two of a name."""
+    """path: relative to the repository's root; the rest by variable, the last of two of a name.
+
+    texts: what stands there and is interpolated, so nothing of a value in single quotes.
+    """
 
     path: Path
     values: Mapping[str, str]
     lines: Mapping[str, int]
+    texts: Mapping[str, str]
 
     def get(self, name: str, example: str) -> str:
         """A variable's value. Raises ItestError (usage), with an example, when it is missing or empty."""
@@ -59,13 +63,13 @@ def read(root: Path, path: Path) -> EnvFile:
     """
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
+    texts: dict[str, str] = {}
     for number, line in enumerate(read_text(root, path).splitlines(), start=1):
         if found := ASSIGNMENT.fullmatch(line):
-            literal = found["literal"]
-            expanded = expand(found["quoted"] or found["plain"] or "", values | os.environ)
-            values[found["name"]] = expanded if literal is None else literal
-            lines[found["name"]] = number
-    return EnvFile(path, values, lines)
+            name, text = found["name"], found["quoted"] or found["plain"] or ""
+            values[name] = found["literal"] or expand(text, values | os.environ)
+            lines[name], texts[name] = number, text
+    return EnvFile(path, values, lines, texts)
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:

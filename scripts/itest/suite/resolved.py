@@ -14,11 +14,14 @@ from typing import Any
 
 from itest.errors import ItestError
 from itest.images import ref as image_ref
+from itest.suite import composekeys
 from itest.suite.schema import wrong, wrong_in
 from itest.suite.services import Service
 from itest.suite.yamlfile import Keys, YamlFile
 
 Config = Mapping[str, Any]
+# Compose 2.26: `Additional property memlimit is not allowed`; later: `additional properties 'memlimit' not allowed`.
+UNKNOWN_KEY = re.compile(r"[Aa]dditional propert(?:y|ies) '?(?P<key>[^ ']+)'? (?:is )?not allowed")
 OUTPUT = "build"  # git ignores it, so a service's output folder there is missing on a fresh clone
 
 
@@ -55,13 +58,16 @@ def located(layers: Layers, error: ItestError) -> ItestError:
         (len(keys), str(file.path) in error.message, file, keys)
         for file in layers.files
         for keys in file.lines
-        if keys[0] == "services" and words.issuperset(keys)
+        if keys[0] in ("services", "networks", "volumes") and words.issuperset(keys)
     ]
     depth, _, file, keys = max(places, key=lambda place: place[:2], default=(0, False, layers.files[0], ()))
     message = error.message.replace(f"{layers.root}/", "")
     if error.cause != "config" or depth < 2:
         return ItestError(error.category, message, hint=error.hint, cause=error.cause)
-    return wrong(file, keys, re.sub(r"validating \S+: ", "", message.partition(": ")[2]), error.hint)
+    if (unknown := UNKNOWN_KEY.search(message)) and unknown["key"] == keys[-1]:
+        return wrong(file, keys, f"unknown key `{keys[-1]}` in `{keys[-2]}`", composekeys.meant(keys))
+    said = re.sub(r"validating \S+: ", "", message.partition(": ")[2])
+    return wrong(file, keys, re.sub(r"^(\S+) \1 ", r"\1 ", said), error.hint)
 
 
 def _refuse_other_services(layers: Layers, config: Config) -> None:

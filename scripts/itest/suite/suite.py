@@ -12,7 +12,7 @@ from typing import Any
 
 from itest.compose import Project
 from itest.errors import ItestError
-from itest.suite import envfile, resolved, schema, services, yamlfile
+from itest.suite import envfile, resolved, schema, services, variables, yamlfile
 from itest.suite.envfile import EnvFile
 from itest.suite.resolved import Layers
 from itest.suite.schema import wrong
@@ -54,11 +54,16 @@ class Suite:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved compose configuration. Raises ItestError (usage) where compose refuses the files."""
+        """The resolved compose configuration.
+
+        Raises ItestError (usage) where compose refuses the files, or would read an unset variable as nothing.
+        """
+        variables.refuse_unset(self.root, self.env_files, self.files)
         try:
             return self.project(self.kept_name).config()
         except ItestError as error:
-            raise resolved.located(self.layers, error) from error
+            blamed = variables.blamed(self.root, self.env_files, self.files, error)
+            raise blamed or resolved.located(self.layers, error) from error
 
     @property
     def layers(self) -> Layers:
@@ -94,7 +99,10 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
     Raises ItestError (usage) with file, line and nearest right spelling for anything that is wrong.
     """
     if name not in names(root):
+        parts = name.split()
         hint = schema.nearest(name, names(root))
+        if len(parts) > 1 and set(parts) <= set(names(root)):
+            hint = f"separate suites by commas: SUITE={','.join(parts)}"
         if (root / SUITES / f"{name}.yaml").is_file():
             hint = f"it has an overlay; {SUITES / f'{name}.env'}, which names its layers, is missing"
         raise ItestError("usage", f"unknown suite {name}", hint=hint, cause="suite")
@@ -110,7 +118,7 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
         kept_name=project,
         env_files=(env_file.path, *_profile(root, profile)),
         files=files,
-        tests=_folder(root, overlay, "tests", said["tests"]),
+        tests=_tests(root, overlay, name, said["tests"]),
         migrations=_folders(root, overlay, "migrations", said["migrations"]),
         fixtures=_folders(root, overlay, "fixtures", said["fixtures"]),
         isolation=said["isolation"],
@@ -191,6 +199,14 @@ def _folders(root: Path, file: YamlFile, key: str, given: Iterable[str]) -> tupl
     return tuple(_folder(root, file, key, folder) for folder in given)
 
 
+def _tests(root: Path, file: YamlFile, name: str, given: str) -> Path:
+    """The folder of tests, which somebody who makes a suite may not have made yet."""
+    default = f"tests/{name}"
+    if given == default and not (root / default).exists():
+        raise wrong(file, ("x-itest", "tests"), f"`tests: {default}` is no folder", f"mkdir {default}")
+    return _folder(root, file, "tests", given)
+
+
 def _folder(root: Path, file: YamlFile, key: str, given: str) -> Path:
     folder, keys = Path(given), ("x-itest", key)
     try:
@@ -202,7 +218,7 @@ def _folder(root: Path, file: YamlFile, key: str, given: str) -> Path:
         raise wrong(file, keys, f"`{key}: {given}` is outside the repository", "paths in x-itest begin at its root")
     if not there:
         tops = sorted({key, folder.parts[0]})
-        near = [path.relative_to(root).as_posix() for top in tops for path in (root / top).glob("*/")]
+        near = [path.relative_to(root).as_posix() for top in tops for path in (root / top).glob("[!._]*/")]
         raise wrong(file, keys, f"`{key}: {given}` is no folder", schema.nearest(given, near))
     return folder
 

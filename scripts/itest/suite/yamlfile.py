@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,15 @@ _Loader.add_multi_constructor("!", _plain)
 
 @dataclass(frozen=True)
 class YamlFile:
-    """path: relative to the repository's root; data: plain Python; lines: path of keys -> line, counted from 1."""
+    """path: relative to the repository's root; data: plain Python; lines: path of keys -> line, counted from 1.
+
+    values: every value as it is written, comments left out, a line of the file each.
+    """
 
     path: Path
     data: dict[str, Any]
     lines: dict[Keys, int]
+    values: tuple[tuple[int, str], ...] = ()
 
     def where(self, *keys: str | int) -> str:
         """`file:line` of a key, or of the nearest parent that has one."""
@@ -60,7 +65,7 @@ def read(root: Path, path: Path) -> YamlFile:
     """
     text = read_text(root, path)
     try:
-        data, lines = _parse(path, text)
+        data, lines, values = _parse(path, text)
     except yaml.MarkedYAMLError as error:
         raise _broken(path, text, error) from error
     except yaml.YAMLError as error:
@@ -70,7 +75,7 @@ def read(root: Path, path: Path) -> YamlFile:
         raise ItestError("usage", problem, cause="config") from error
     if not isinstance(data, dict):
         raise ItestError("usage", f"{path}: a mapping such as `services:` is expected", cause="config")
-    return YamlFile(path, data, lines)
+    return YamlFile(path, data, lines, values)
 
 
 def read_text(root: Path, path: Path) -> str:
@@ -87,15 +92,15 @@ def read_text(root: Path, path: Path) -> str:
         raise ItestError("usage", problem, hint=hint, cause="config") from error
 
 
-def _parse(path: Path, text: str) -> tuple[Any, dict[Keys, int]]:
+def _parse(path: Path, text: str) -> tuple[Any, dict[Keys, int], tuple[tuple[int, str], ...]]:
     lines: dict[Keys, int] = {}
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
-            return None, lines
+            return None, lines, ()
         _collect(path, node, (), lines)
-        return loader.construct_document(node), lines
+        return loader.construct_document(node), lines, tuple(_values(node, text))
     finally:
         loader.dispose()
 
@@ -107,6 +112,20 @@ def _broken(path: Path, text: str, error: yaml.MarkedYAMLError) -> ItestError:
     line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
     hint = "indent with spaces: YAML takes no tabs" if line.lstrip(" ").startswith("\t") else ""
     return ItestError("usage", f"{place}: not valid YAML: {words}", hint=hint, cause="config")
+
+
+def _values(node: yaml.Node, text: str) -> Iterator[tuple[int, str]]:
+    """Values are what compose interpolates: neither keys nor comments."""
+    if isinstance(node, yaml.ScalarNode):
+        start = node.start_mark
+        lines = text[start.index : node.end_mark.index].splitlines()
+        if node.style in ("|", ">"):
+            lines[0] = ""  # the indicator, which a comment may follow
+        yield from enumerate(lines, start=start.line + 1)
+    else:
+        inner = (value for _, value in node.value) if isinstance(node, yaml.MappingNode) else node.value
+        for value in inner:
+            yield from _values(value, text)
 
 
 def _collect(path: Path, node: yaml.Node, keys: Keys, lines: dict[Keys, int]) -> None:

@@ -55,7 +55,9 @@ def merge(results: Sequence[SuiteResult], out: Path, run: str, *, seconds: float
     """Write one <testsuites name="itest"> with one <testsuite> for every result, in their order.
 
     Names, times, timestamps, host names, properties and repeated test cases stay apart as each suite's file has them;
-    what no test case tells (a stage that failed, an unreadable file, a suite that never started) becomes a test case.
+    what makes a suite red and no test case tells (a stage that failed, an unreadable file) becomes one more test case,
+    an error, because readers of JUnit look at nothing else. So the counts are those of summary.json plus these errors.
+    A suite without tests that is not red (nothing selected, never started) has no case, only property itest.reason.
 
     run:     identifier of the run, recorded as property itest.run.
     seconds: wall time of the run. Suites run side by side, so the sum of theirs would be wrong.
@@ -93,8 +95,8 @@ class _Merged:
         suite.extend(self._output(parts))
         suite.tests = told.tests + len(own)
         suite.failures = told.failures
-        suite.errors = told.errors + sum(case.is_error for case in own)
-        suite.skipped = told.skipped + sum(case.is_skipped for case in own)
+        suite.errors = told.errors + len(own)
+        suite.skipped = told.skipped
         self._date(suite, parts)
         return suite
 
@@ -109,10 +111,10 @@ class _Merged:
         labels = [("itest.run", self._run), ("itest.status", self._result.status)]
         if failure := self._result.failure:
             labels += [("itest.category", failure.category), ("itest.cause", failure.cause)]
-        return labels
+        return labels + ([("itest.reason", self._result.reason)] if self._result.reason else [])
 
     def _own_case(self, told: Report) -> list[TestCase]:
-        """The test case that says what the others don't: at most one, none when they say it all."""
+        """The error that says what the others don't: at most one, none when they say it all."""
         result, failure = self._result, self._result.failure
         broken = f"report of {result.name}: {result.junit.name} {told.problem}" if result.junit and told.problem else ""
         if failure and not (result.status == "failed" and told.red):
@@ -124,18 +126,13 @@ class _Merged:
             return [self._infrastructure("junit", "test", broken, broken)]
         if result.status in ("error", "timeout", "interrupted"):
             return [self._infrastructure("run", result.status, f"suite {result.name}: {result.status}", "")]
-        if not told.cases:
-            return [self._with_result("skipped", Skipped(self._text(result.reason or "no test ran")))]
         return []
 
     def _infrastructure(self, stage: str, kind: str, message: str, text: str) -> TestCase:
         error = Error(self._text(message), kind)
         error.text = self._text(text)
-        return self._with_result(stage, error)
-
-    def _with_result(self, stage: str, outcome: Error | Skipped) -> TestCase:
         case = TestCase(self._text(f"[{stage}]"), self._text(self._result.name), 0.0)
-        case.append(outcome)
+        case.append(error)
         return case
 
     def _copy(self, element: Element) -> TestCase:

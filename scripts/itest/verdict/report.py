@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from itest.errors import Category
-from itest.verdict import xmlread
+from itest.verdict import reason, xmlread
 from itest.verdict.results import Case, Outcome, Report
 
 _CONTAINERS = frozenset({"testsuites", "testsuite"})
@@ -30,10 +30,13 @@ _CAUSES = {
 }
 
 
-def read_suite(path: Path) -> Report:
-    """What the report at path says. Never raises: a file that can't be believed whole gives a Report with a problem."""
-    root, problem = load(path)
-    return Report(tuple(case(element) for element in testcases(root)), problem)
+def read_suite(path: Path, root: Path | None = None) -> Report:
+    """What the report at path says. Never raises: a file that can't be believed whole gives a Report with a problem.
+
+    root: of the repository, to shorten paths.
+    """
+    document, problem = load(path)
+    return Report(tuple(case(element, root) for element in testcases(document)), problem)
 
 
 def load(path: Path) -> tuple[Element | None, str]:
@@ -49,7 +52,7 @@ def testcases(root: Element | None) -> list[Element]:
     return [] if root is None else [element for element in root.iter("testcase") if element.get("name")]
 
 
-def case(element: Element) -> Case:
+def case(element: Element, root: Path | None = None) -> Case:
     """The test that a <testcase> tells of. The gravest result counts if it has several."""
     recorded = dict(properties(element))
     category = next((word for word in _RECORDED if word == recorded.get("itest.category")), None)
@@ -59,6 +62,8 @@ def case(element: Element) -> Case:
         if (result := children.get(tag)) is not None:
             message = _first_line(result.get("message") or result.text or "")
             cause = recorded.get("itest.cause") or _cause(outcome, message)
+            if cause == "collection":  # the message is always "collection failure"; the text is the traceback
+                message = reason.raised(clean(result.text or ""), root) or message
             return Case(_node_id(element), outcome, category, cause, message)
     return Case(_node_id(element), "passed", category)
 

@@ -55,7 +55,7 @@ class Case:
     id:       a pytest node id, "tests/api/test_items.py::TestList::test_pages[2]".
     category: what the test itself recorded as property itest.category, else None.
     cause:    "assertion", "setup", "teardown", "collection", "crash", "plugin", or property itest.cause; "" if not red.
-    message:  the first line of the failure, the error or the skip.
+    message:  the first line of the failure, the error or the skip; the exception and its place if it is "collection".
     """
 
     id: str
@@ -112,6 +112,7 @@ class SuiteResult:
     junit:       the file that pytest was told to write; None when pytest was never started.
     pytest_exit: as subprocess gives it (negative: a signal); None when pytest was never started.
     reason:      why it was skipped, else "".
+    log:         what pytest printed, relative to the root; None when pytest was never started.
     """
 
     name: str
@@ -123,6 +124,7 @@ class SuiteResult:
     pytest_exit: int | None = None
     report: Report = Report()
     reason: str = ""
+    log: Path | None = None
 
     @property
     def category(self) -> Category | None:

@@ -126,6 +126,7 @@ def _reasons(results: Sequence[SuiteResult]) -> list[str]:
             lines += [f"  {line}" for line in [*failure.message.splitlines()[1:], *failure.seen.splitlines()]]
             lines += [f"  hint: {failure.hint}"] if failure.hint else []
             lines += [f"  evidence: {failure.evidence}"] if failure.evidence else []
+            lines += [f"  log: {result.log}"] if result.log else []
     return lines
 
 

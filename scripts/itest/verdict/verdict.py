@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itest import errors
 from itest.errors import Category
-from itest.verdict import report
+from itest.verdict import reason, report
 from itest.verdict.results import Report, ServiceStart, StageFailure, Status, SuiteResult
 
 # https://docs.pytest.org/en/stable/reference/exit-codes.html
@@ -35,22 +35,27 @@ def judge(
     timings: Mapping[str, float],
     services: Mapping[str, ServiceStart],
     failure: StageFailure | None = None,
+    log: Path | None = None,
+    root: Path | None = None,
 ) -> SuiteResult:
     """The result of a suite whose pytest was started.
 
+    log:     what pytest printed; it tells why where there is no report. root: the repository's, to shorten paths.
     failure: what the toolkit saw with its own eyes meanwhile (a service died, the deadline passed, Ctrl-C).
              It outranks what pytest says, because tests fail for it.
     """
-    told = report.read_suite(junit)
-    verdict = suite_verdict(suite, pytest_exit, told)
-    status, reason = verdict.status, ""
+    told = report.read_suite(junit, root)
+    printed = log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else ""
+    verdict = suite_verdict(suite, pytest_exit, told, printed, root)
+    status, skipped = verdict.status, ""
     if failure:
         status = _status(failure)
     elif verdict.category:
         failure = StageFailure(verdict.category, verdict.cause, verdict.message, verdict.hint, stage="pytest")
     else:
-        reason = verdict.message
-    return SuiteResult(suite, status, failure, timings, services, junit, pytest_exit, told, reason)
+        skipped = verdict.message
+    kept = log.relative_to(root) if log and root and log.is_relative_to(root) else log
+    return SuiteResult(suite, status, failure, timings, services, junit, pytest_exit, told, skipped, kept)
 
 
 def stopped(
@@ -75,9 +80,12 @@ def run_category(results: Sequence[SuiteResult], *others: Category | None) -> Ca
     return category
 
 
-def suite_verdict(suite: str, pytest_exit: int | None, told: Report) -> Verdict:
+def suite_verdict(
+    suite: str, pytest_exit: int | None, told: Report, printed: str = "", root: Path | None = None
+) -> Verdict:
     """How a suite ended whose pytest left with this code (None or negative as subprocess gives it) and this report.
 
+    printed: pytest's output, for what stands in no report. root: the repository's, to shorten the paths in it.
     Green needs both: exit code 0 and a whole report without a failed test.
     """
     killed_by = _signal(pytest_exit)
@@ -87,8 +95,10 @@ def suite_verdict(suite: str, pytest_exit: int | None, told: Report) -> Verdict:
         return Verdict("interrupted", "interrupted", "interrupted", f"tests of {suite}: interrupted", hint)
     if killed_by or pytest_exit is None:
         return _crashed(suite, killed_by, told)
-    if pytest_exit in (_INTERNAL, _USAGE):
-        return _unusable(suite, pytest_exit, told)
+    if pytest_exit == _INTERNAL:
+        return _broken(suite, told, printed, root)
+    if pytest_exit == _USAGE and not collection:  # a node id of a module that can't be imported is no wrong argument
+        return _refused(suite, told, printed, root)
     if told.problem:
         message = f"tests of {suite}: the report {told.problem}, though pytest exited {pytest_exit}"
         return Verdict("error", _category(told), "report", message, f"see where it stops: {_again(suite, '-v')}")
@@ -107,10 +117,7 @@ def _failed(suite: str, pytest_exit: int, told: Report) -> Verdict:
     message = f"tests of {suite}: {outcome}{len(told.red)} of {told.tests} failed, first {first.id}"
     hint = f"run those alone: {_again(suite, '--lf')}"
     if first.cause == "collection":
-        message, hint = (
-            f"tests of {suite}: {first.id} cannot be imported",
-            f"see why: {_again(suite, '--collect-only')}",
-        )
+        message, hint = f"tests of {suite}: {first.id} cannot be imported", _mend(suite, first.message)
     cause = first.cause if category == "test" or first.cause != "assertion" else category
     return Verdict("failed", category, cause, _with(message, first.message), hint)
 
@@ -125,15 +132,22 @@ def _crashed(suite: str, killed_by: int | None, told: Report) -> Verdict:
     return Verdict("error", _category(told), "crash", message, hint)
 
 
-def _unusable(suite: str, pytest_exit: int, told: Report) -> Verdict:
-    if pytest_exit == _USAGE:
-        message = f"tests of {suite}: pytest refused its arguments or could not load a conftest.py"
-        return Verdict("error", "usage", "pytest", message, "mend what pytest names above: ARGS, a path or the import")
+def _refused(suite: str, told: Report, printed: str, root: Path | None) -> Verdict:
+    """Exit code 4 has two meanings: arguments that pytest doesn't take, and a conftest.py that it can't load."""
+    if why := reason.raised(printed, root):
+        broken = reason.conftest(printed, root) or "a conftest.py or a plugin"
+        message = f"tests of {suite}: {broken} cannot be imported: {why}"
+        return Verdict("error", _category(told), "collection", message, _mend(suite, why))
+    message = _with(f"tests of {suite}: pytest refused its arguments", reason.refused(printed, root))
+    return Verdict("error", "usage", "pytest", message, "correct ARGS, or addopts in pyproject.toml")
+
+
+def _broken(suite: str, told: Report, printed: str, root: Path | None) -> Verdict:
     detail = next((case.message for case in told.red if case.cause == "plugin"), "")
-    message = f"tests of {suite}: a plugin or a conftest.py crashed pytest"
-    return Verdict(
-        "error", _category(told), "plugin", _with(message, detail), f"see the traceback: {_again(suite, '-x')}"
+    message = _with(
+        f"tests of {suite}: a plugin or a conftest.py crashed pytest", reason.raised(printed, root) or detail
     )
+    return Verdict("error", _category(told), "plugin", message, f"see the traceback: {_again(suite, '-x')}")
 
 
 def _contradicted(suite: str, pytest_exit: int) -> Verdict:
@@ -169,6 +183,11 @@ def _name(number: int) -> str:
 
 def _again(suite: str, arguments: str) -> str:
     return f"make itest SUITE={suite} ARGS='{arguments}'"
+
+
+def _mend(suite: str, why: str) -> str:
+    package = " (a package that is missing: add it to scripts/requirements.in)" if "ModuleNotFoundError" in why else ""
+    return f"correct it{package}, then: make itest SUITE={suite}"
 
 
 def _with(message: str, detail: str) -> str:

@@ -46,9 +46,12 @@ def test_a_stack_by_hand_from_up_to_down(named):
     assert up.code == 0, up.output
     assert "docker compose --env-file compose/suites/api.env ps" in up.output
     assert "make down SUITE=api" in up.output
+    listed = [line.split()[:2] for line in up.output.split("\n\n")[0].splitlines()[-3:]]
+    assert listed == [["postgres", "ready"], ["redis", "ready"], ["shop", "ready"]]
 
     ps = named.run("ps")
-    assert [line.split()[0] for line in ps.output.splitlines()] == ["postgres", "redis", "shop"]
+    names = [line.split()[0] for line in ps.output.splitlines()]
+    assert names == [f"itest-api-{os.getpid()}", "postgres", "redis", "shop"]
 
     env = variables(named.run("env", "--suite", "api").output)
     assert requests.get(f"{env['ITEST_SHOP_URL']}/items", timeout=5).status_code == 200
@@ -60,7 +63,9 @@ def test_a_stack_by_hand_from_up_to_down(named):
     migrations = named.run("migrate").output
     assert "applied" in migrations
     assert "V0001__create_users.sql" in migrations
-    assert "Uvicorn running" in named.run("logs", "--service", "shop").output
+    logs = named.run("logs", "--service", "shop").output
+    assert "Uvicorn running" in logs
+    assert "\x1b" not in logs, "control sequences in a pipe"
     assert named.run("shell", "--service", "redis", "--args=redis-server --version").output.startswith("Redis server")
 
     with psycopg.connect(env["ITEST_POSTGRES_DSN"], autocommit=True) as connection:
@@ -132,8 +137,40 @@ def test_several_kept_stacks_are_an_error_that_lists_them(named):
     assert done.code == 2
     runs = sorted(path.name for path in (named.path / "build/itest").glob("2*"))
     assert all(f"itest-database-{run}" in done.output for run in runs)
-    assert named.run("down", "--all").output.count("removed") == 2
+    assert all(f"itest-database-{run}" in named.run("env").output for run in runs)
+    assert runs[0] in named.run("ps", "--suite", f"itest-database-{runs[0]}").output
+    assert named.run("down", "--suite", f"itest-database-{runs[0]}").output.count("removed") == 1
+    assert named.run("down", "--all").output.count("removed") == 1
     assert named.leftovers() == {"containers": [], "networks": []}
+
+
+def test_beside_a_kept_run_the_verbs_mean_the_stack_that_up_started_and_down_removes_both(named):
+    assert named.run("run", "--suite", "database", f"--args={CONSTRAINTS}", ITEST_KEEP="1").code == 0
+    assert named.run("up", "--suite", "database").code == 0
+    by_hand, run = f"itest-database-{os.getpid()}", f"itest-database-{named.latest.resolve().name}"
+    both = [f"{by_hand}\n", f"{run}\n"]
+
+    listed = named.run("ps").output
+    assert [name in listed for name in both] == [True, True]
+    port = variables(named.run("env", "--suite", "database").output)["ITEST_POSTGRES_PORT"]
+    blocks = dict(block.split("\n", 1) for block in listed.split("\n\n"))
+    assert f":{port}/" in blocks[by_hand]
+    assert variables(named.run("env", "--suite", run).output)["ITEST_POSTGRES_PORT"] != port
+
+    guess = named.run("down")
+    assert guess.code == 2
+    assert f"several stacks are running: {', '.join(sorted([run, by_hand]))}\nhint: SUITE=" in guess.output
+    assert named.run("down", "--suite", "database").output.count("removed") == 2
+    assert named.leftovers() == {"containers": [], "networks": []}
+
+
+def test_a_service_that_does_not_run_is_left_out_of_env_and_that_is_said(named):
+    assert named.run("up", "--suite", "api").code == 0
+    assert compose(named, "api", "stop", "-t", "0", "redis").returncode == 0
+    env = named.run("env").output
+    assert "ITEST_REDIS_HOST" not in env
+    assert "itest: left out: redis: exited, code " in env
+    assert named.run("down").code == 0
 
 
 def test_fixed_ports_with_the_dev_profile_and_a_clear_error_when_one_is_taken(named):
@@ -143,7 +180,36 @@ def test_fixed_ports_with_the_dev_profile_and_a_clear_error_when_one_is_taken(na
     assert variables(named.run("env").output)["ITEST_POSTGRES_PORT"] == str(port)
     clash = named.run("run", "--suite", "database", "--profile", "dev")
     assert (clash.code, named.summary["suites"]["database"]["cause"]) == (3, "port")
-    assert "hint: " in clash.output
+    holder = f"itest-database-{os.getpid()}"
+    assert f"127.0.0.1:{port} is taken by stack {holder}\n" in clash.output
+    assert f"hint: make down SUITE={holder}; or leave out PROFILE=dev\n" in clash.output
+    alone = named.run("run", "--suite", "database", POSTGRES_PORT=str(port))
+    assert f"hint: make down SUITE={holder}\n" in alone.output, "no profile was given, so none can be left out"
+    assert named.run("down").code == 0
+
+
+def test_a_port_that_a_process_of_the_host_holds_is_named(named):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", free_port()))
+        held.listen()
+        address = "{}:{}".format(*held.getsockname())
+        up = named.run("up", "--suite", "database", POSTGRES_PORT=address.split(":")[1])
+    assert up.code == 3
+    assert f"{address} is taken\nhint: ss -ltnp shows by whom\n" in up.output
+    assert named.run("down").code == 0
+
+
+def test_another_profile_does_not_silently_replace_a_stack(named):
+    named.write("compose/profiles/roomy.env", "POSTGRES_MEMORY=512m\n")
+    assert named.run("up", "--suite", "database", "--profile", "roomy").code == 0
+    before = named.leftovers()
+    without = named.run("up", "--suite", "database")
+    assert without.code == 2
+    assert "it runs with PROFILE=roomy; with no profile it would be a new one\n" in without.output
+    hint = "hint: `make up SUITE=database PROFILE=roomy` keeps it; `make down SUITE=database` removes it first\n"
+    assert hint in without.output
+    assert named.run("up", "--suite", "database", "--profile", "roomy").code == 0
+    assert named.leftovers() == before
     assert named.run("down").code == 0
 
 
@@ -154,7 +220,8 @@ def test_two_checkouts_do_not_take_over_each_others_stacks(named, tmp_path):
     ended = other.run("up", "--suite", "database")
     assert ended.code == 2
     assert f"it runs already, for the checkout {named.path}\nhint: `make down` there" in ended.output
-    assert other.run("ps").code == 2
+    empty = other.run("ps")
+    assert (empty.code, empty.output) == (0, "no stack of this checkout is running\n")
     assert named.run("ps").code == 0
 
 

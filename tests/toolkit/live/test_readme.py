@@ -70,6 +70,75 @@ def test_the_suite_that_it_shows_is_green(prepared):
     assert "1 passed" in done.stdout
 
 
+NOTES = {  # somebody's own application, without Redis
+    "compose/images/notes/Dockerfile": """\
+ARG PYTHON_IMAGE=python:3.13.5-slim
+FROM ${PYTHON_IMAGE}
+USER 10001:10001
+COPY notes.py /srv/
+CMD ["python", "/srv/notes.py"]
+""",
+    "compose/images/notes/notes.py": """\
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Notes(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+ThreadingHTTPServer(("", 8000), Notes).serve_forever()
+""",
+    "migrations/notes/V0001__create_notes.sql": """\
+CREATE TABLE notes (id int PRIMARY KEY, body text NOT NULL);
+GRANT SELECT, INSERT ON notes TO app;
+""",
+    "fixtures/base/10_notes.json": '{"notes": [{"id": 1, "body": "buy milk"}]}',
+    "tests/api/test_notes.py": """\
+import psycopg
+
+def test_it_answers(http):
+    assert http.get("/notes").text == "/notes"
+
+def test_the_application_s_role_reads_the_seed(db, stack):
+    password = stack.env("postgres")["APP_DB_PASSWORD"]
+    with psycopg.connect(stack.dsn("postgres", user="app", password=password)) as connection:
+        assert connection.execute("SELECT body FROM notes").fetchall() == [("buy milk",)]
+""",
+}
+
+
+def test_a_copy_with_an_application_of_one_s_own_is_green_and_holds_nothing_of_the_sample(checkout, tmp_path):
+    original, mine = checkout.path, type(checkout)(tmp_path / "mine")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "all"]):
+        subprocess.run(["git", *arguments], cwd=original, check=True)
+    copy, proof = re.findall(r"(?:^ {4}.*\n)+", section("Copy it into your repository"), re.MULTILINE)
+    mine.write("tests/conftest.py", 'pytest_plugins = ["itest.plugin"]\n')  # there already: it is left alone
+    copied = shell(mine, "set +e\n" + copy.replace("../itest", str(original))).stdout
+    assert re.findall(r"^tar: (.*): Cannot open: File exists", copied, re.MULTILINE) == ["tests/conftest.py"]
+
+    for path, text in NOTES.items():
+        mine.write(path, text)
+    (mine.path / ".venv").symlink_to((ROOT / ".venv").resolve())
+    mine.replace("compose/suites/api.env", "compose/layers/redis.yaml:", "")
+    mine.replace("compose/suites/api.yaml", "fixtures: [fixtures/base, fixtures/api]", "fixtures: fixtures/base")
+    layer = (mine.path / "compose/layers/notes.yaml").read_text(encoding="utf-8")
+    layer = re.sub(r"^      redis: .*\n", "", layer, flags=re.MULTILINE)
+    mine.write("compose/layers/notes.yaml", layer)
+
+    grep, run = proof.strip().splitlines()
+    found = shell(mine, grep)
+    assert found.stdout.splitlines()[1:] == [], found.stdout
+    done = shell(mine, f"{run}; make -n test")
+    assert "2 passed" in done.stdout, done.stdout
+    assert (
+        "tests/toolkit, the toolkit's own tests, is not in this repository; `make itest` runs its suites" in done.stdout
+    )
+    subprocess.run(["docker", "image", "rm", "itest/notes:dev"], check=True, capture_output=True)
+    assert mine.leftovers() == {"containers": [], "networks": []}
+
+
 @pytest.mark.parametrize("variables", ["TAGS=blocking JOBS=1 ARGS='-k login'", "ARGS='-k login -x'"])
 def test_make_passes_its_variables_on(prepared, variables):
     done = shell(prepared, f"make itest {variables}")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import tenacity
 
 REDIS = """
 services:
@@ -252,3 +255,109 @@ def test_ten_runs_at_once_share_a_machine_without_a_clash(checkout):
     assert [one.code for one in ended] == [0] * 10, "\n".join(one.output for one in ended if one.code)
     assert len(list((checkout.path / "build/itest").glob("2*/summary.json"))) == 10
     assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+CRASHES = """
+services:
+  redis:
+    extends: {file: defaults.yaml, service: defaults}
+    x-itest: {kind: redis}
+    image: redis:8.0.2
+    user: "999:999"
+    tmpfs: [/data]
+    command: [sh, -c, "redis-server --protected-mode no --enable-debug-command yes; echo the last words; exit 3"]
+    ports: ["127.0.0.1::6379"]
+"""
+
+
+def test_a_service_that_dies_during_the_tests_is_exit_5_whatever_the_tests_made_of_it(checkout):
+    swallowed = (
+        "import pytest, redis\n"
+        "def test_that_swallows_it(redis_client):\n"
+        "    with pytest.raises(redis.ConnectionError):\n"
+        "        redis_client.execute_command('DEBUG', 'SEGFAULT')\n"
+    )
+    checkout.suite("tiny", CRASHES, test=swallowed)
+    ended = checkout.run("run", "--suite", "tiny")
+    assert ended.code == 5, ended.output
+    assert "tiny: service redis: exited with code 3 during the tests" in ended.output
+    assert "log: the last words" in ended.output
+    assert checkout.summary["suites"]["tiny"]["cause"] == "exited"
+
+
+def test_a_service_that_a_test_ends_on_purpose_is_not_a_death(checkout):
+    meant = "def test_it(stack, redis_client):\n    stack.kill('redis')\n"
+    checkout.suite("tiny", REDIS, test=meant)
+    ended = checkout.run("run", "--suite", "tiny")
+    assert ended.code == 0, ended.output
+
+
+def test_an_interrupted_run_names_the_test_that_ran(checkout):
+    checkout.suite("tiny", REDIS, test="import time\ndef test_that_hangs(redis_client):\n    time.sleep(60)")
+    process = checkout.start("run", "--suite", "tiny")
+    running = checkout.path / "build/itest/latest/tiny/running"
+    eventually(lambda: running.exists() and "test_that_hangs" in running.read_text())
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert "tiny: suite tiny: interrupted while tests/tiny/test_tiny.py::test_that_hangs ran" in output
+
+
+def test_pressing_ctrl_c_twice_still_cleans_up_and_keeps_what_is_known(checkout):
+    checkout.suite(
+        "tiny", REDIS, test="import time\ndef test_good(): pass\ndef test_long(redis_client):\n    time.sleep(60)"
+    )
+    process = checkout.start("run", "--suite", "tiny")
+    for line in process.stdout:
+        if "test_tiny.py ." in line:
+            break
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.3)  # a person's second press
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "interrupted: removing the stacks" in output
+    assert checkout.summary["suites"]["tiny"]["status"] == "interrupted"
+    assert checkout.summary["suites"]["tiny"]["tests"] >= 1
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_command_and_a_living_run_is_not(checkout):
+    checkout.suite("tiny", REDIS, test="import time\ndef test_long(redis_client):\n    time.sleep(20)")
+    victim, neighbour = (checkout.start("run", "--suite", "tiny") for _ in range(2))
+    for process in (victim, neighbour):
+        for line in process.stdout:
+            if "collected 1 item" in line:
+                break
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    assert len(checkout.leftovers()["containers"]) == 2
+    ended = checkout.run("down", "--all")
+    assert ended.code == 0, ended.output
+    assert "left by a run that was killed" in ended.output
+    assert len(checkout.leftovers()["containers"]) == 1
+    output, _ = neighbour.communicate(timeout=90)
+    assert neighbour.returncode == 0, output
+    assert checkout.leftovers() == {"containers": [], "networks": []}
+
+
+def test_each_checkout_tests_its_own_code_even_when_both_run_at_once(checkout, tmp_path):
+    other = type(checkout)(tmp_path / "other")
+    shutil.copytree(checkout.path, other.path, symlinks=True)
+    for one, words in ((checkout, "This checkout's."), (other, "The other checkout's.")):
+        one.replace("compose/images/shop/shop/health.py", "Liveness and readiness.", words)
+        test = "def test_it(stack):\n    code = stack.project.execute('shop', ['head', '-1', 'shop/health.py'])\n"
+        one.write("tests/api/test_own.py", f"{test}    assert {words!r} in code")
+    with ThreadPoolExecutor(2) as pool:
+        arguments = ("run", "--suite", "api", "--args=tests/api/test_own.py")
+        runs = [pool.submit(one.run, *arguments) for one in (checkout, other)]
+    assert [run.result().code for run in runs] == [0, 0], runs[0].result().output + runs[1].result().output
+
+
+def eventually(check):
+    """Poll for at most 20 seconds."""
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(20),
+        wait=tenacity.wait_fixed(0.05),
+        retry=tenacity.retry_if_result(lambda value: not value),
+    )
+    return retrying(check)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def ticking(seconds: float) -> Callable[[], float]:
+    """A clock that has moved on by some seconds each time it is read."""
+    return itertools.count(0.0, seconds).__next__
 
 
 def plain(clock: Clock | None = None, **environ: str) -> tuple[Console, io.StringIO]:
@@ -84,6 +91,14 @@ def test_any_exception_marks_the_line_failed(error: type[BaseException]) -> None
     assert stream.getvalue().startswith("✗")
 
 
+def test_a_stage_that_ended_without_exception_can_be_marked_failed() -> None:
+    console, stream = plain()
+    with console.stage("api", "pytest") as line:
+        line.fail()
+        line.detail("1 failed, 37 passed in 1.94s")
+    assert stream.getvalue().startswith("✗ api       pytest    1 failed, 37 passed in 1.94s ")
+
+
 def test_progress_is_a_line_at_a_new_phase_and_else_one_in_five_seconds() -> None:
     clock = Clock()
     console, stream = plain(clock)
@@ -122,7 +137,45 @@ def test_notes_and_text_are_printed() -> None:
     console, stream = plain()
     console.note("2 suites")
     console.print("done")
-    assert stream.getvalue() == "  2 suites\ndone\n"
+    assert stream.getvalue() == "2 suites\ndone\n"
+
+
+def test_a_long_text_is_cut_to_a_hundred_characters_where_there_is_no_terminal() -> None:
+    console, stream = plain()
+    with console.stage("api", "ready") as line:
+        line.detail("x" * 101)
+    assert stream.getvalue() == f"✓ api       ready     {'x' * 99}…    0.0 s\n"
+    with console.stage("api", "ready") as line:
+        line.detail("y" * 100)
+    assert "y" * 100 in stream.getvalue()
+
+
+def test_a_stage_that_tells_nothing_says_now_and_then_that_it_lives() -> None:
+    stream = io.StringIO()
+    console = Console(stream, environ={}, clock=ticking(10.0), heartbeat=0.01)
+    with console.stage("api", "pytest"):
+        waited = threading.Event()
+        for _ in range(200):
+            if stream.getvalue().count("\n") >= 2 or waited.wait(0.01):
+                break
+    *beats, last = stream.getvalue().splitlines()
+    assert len(beats) >= 2
+    assert all(beat.startswith("… api       pytest ") for beat in beats)
+    assert last.startswith("✓ api       pytest ")
+
+
+def test_no_heartbeat_soon_after_progress_nor_while_another_has_the_output_nor_after_the_end() -> None:
+    clock, stream, never = Clock(), io.StringIO(), threading.Event()
+    console = Console(stream, environ={}, clock=clock, heartbeat=0.01)
+    with console.stage("api", "pytest"):
+        never.wait(0.05)  # by the clock no time passes
+        with console.suspended():
+            clock.now = 60.0
+            never.wait(0.05)
+            clock.now = 0.0
+    clock.now = 60.0
+    never.wait(0.05)
+    assert len(stream.getvalue().splitlines()) == 1
 
 
 def test_lines_of_many_threads_never_mix() -> None:
@@ -163,6 +216,23 @@ def test_a_failed_stage_is_red_and_the_cursor_comes_back() -> None:
     """)
     assert "\x1b[31m✗ api" in output
     assert output.count(HIDE_CURSOR) == output.count(SHOW_CURSOR) == 1
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_a_long_text_is_cut_to_the_terminal_and_the_time_stays(columns: int) -> None:
+    output = on_terminal(
+        """
+        with console.stage("api", "ready") as line:
+            line.detail("x" * 300)
+            time.sleep(0.3)
+    """,
+        COLUMNS=str(columns),
+        NO_COLOR="1",
+    )
+    (finished,) = re.findall(r"✓ .* s", output)
+    assert len(finished) == columns
+    assert re.search(r"x…    0\.[3-9] s$", finished)
+    assert re.search(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] api +ready +x+…    0\.\d s", output), "the live line keeps its time, too"
 
 
 def test_side_by_side_stages_in_threads_end_whole() -> None:

@@ -68,8 +68,8 @@ def test_a_file_that_belongs_to_no_store_is_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{\n  "users": [\n    {"id": 1,}\n  ]\n}', r"a\.json:3: bad JSON in column 1[34]: "),
-        ("", r"a\.json:1: bad JSON in column 1: Expecting value"),
+        ('{\n  "users": [\n    {"id": 1,}\n  ]\n}', r"a\.json:3: bad JSON: a comma too many in column 13"),
+        ("", r"a\.json:1: bad JSON: column 1: Expecting value"),
         ('{"users": [{"id": NaN}]}', 'bad JSON: NaN is no JSON; write "NaN"'),
         ("[]", r"a\.json:1: it must hold one object, not a list"),
         ('{\n"users": {"id": 1}}', r"a\.json:2: users must be a list of rows, not an object"),
@@ -107,6 +107,35 @@ def test_rows_keep_text_keys_and_lines(whole: dict[str, Any], indent: int | None
         for row in table.rows:
             assert row.keys == tuple(json.loads(row.text))
             assert row.text.split("\n")[0] in text.split("\n")[row.line - 1]
+
+
+def test_a_missing_comma_is_named_at_the_end_of_the_value_before_it() -> None:
+    text = '{\n  "users": [\n    {"id": 1}\n\n    {"id": 2}\n  ]\n}'
+    with pytest.raises(ItestError) as caught:
+        fixtures_json.parse(file(text))
+    assert str(caught.value) == (
+        "itest: error: fixture f/a.json:3: bad JSON: a comma or a closing bracket is missing after column 13\n"
+        '  3 |     {"id": 1}\n'
+        '  5 |     {"id": 2}\n'
+        "hint: write it in line 3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": [1,\n\n]}', ":1: bad JSON: a comma too many in column 9"),
+        ('{"a": [,]}', ":1: bad JSON: a comma too many in column 8"),
+        ('{"a": [{"x": 1 "y": 2}]}', ":1: bad JSON: a comma or a closing bracket is missing after column 14"),
+        ("{\n// why\n}", ":2: bad JSON: column 1: Expecting property name"),
+        ("{'a': []}", ":1: bad JSON: column 2: Expecting property name"),
+    ],
+)
+def test_bad_json_names_the_line_to_mend(text: str, message: str) -> None:
+    with pytest.raises(ItestError) as caught:
+        fixtures_json.parse(file(text))
+    assert message in caught.value.message
+    assert caught.value.evidence, "the line itself is shown"
 
 
 GRAPHS = st.integers(1, 9).flatmap(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -64,3 +69,45 @@ def test_neither_proxies_nor_passwords_of_the_person_are_used(http, wire, monkey
     http.get("/")
     assert not wire.given["proxies"]
     assert "Authorization" not in wire.headers
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], Any]) -> Iterator[str]:
+    """The URL of a port whose one connection is handed to `answer`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_refused_connection_is_one_line_with_what_became_of_the_service():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(requests.ConnectionError) as caught:
+        BaseUrlSession(base, lambda: "service shop: exited, code 3").get("/notes")
+    assert str(caught.value) == f"GET /notes: {base} refused the connection (service shop: exited, code 3)"
+    assert "urllib3" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(requests.ConnectionError, match=r"^PUT /notes: \S+ refused the connection$"):
+        BaseUrlSession(base).put("/notes")
+
+
+def test_an_answer_that_does_not_come_is_told_with_the_time_it_had():
+    over = threading.Event()
+    with server(lambda _: over.wait(10)) as base:
+        with pytest.raises(requests.ReadTimeout) as caught:
+            BaseUrlSession(base).get("/slow", timeout=0.1)
+        over.set()
+    assert str(caught.value) == f"GET /slow: {base} did not answer within 0.1 s"
+
+
+def test_a_service_that_hangs_up_is_told_as_that():
+    with server(lambda connection: connection.recv(1000)) as base, pytest.raises(requests.ConnectionError) as caught:
+        BaseUrlSession(base).get("/crash")
+    assert str(caught.value) == f"GET /crash: {base} closed the connection without an answer"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from itest import images
 from itest.errors import ItestError
+from itest.images import ImageReport
 from itest.images import build as image_build
 from itest.images import inputs as image_inputs
 from itest.images import pull as image_pull
@@ -370,3 +372,28 @@ def test_a_failing_step_is_told_with_its_last_lines():
     step, lines = progress.failure()
     assert step == "step 3/9 RUN pip install nothing"
     assert lines == ["Collecting nothing", "ERROR: No matching distribution found for nothing"]
+
+
+# What the run's line says
+
+
+@pytest.mark.parametrize(
+    ("reference", "how", "contains", "line"),
+    [
+        ("redis:8.0.99", "built", "Redis 8.0.2", "redis:8.0.99 built as stand-in (Redis 8.0.2)"),
+        ("redis:8.0.99", "present", "Redis 8.0.2", "redis:8.0.99 present as stand-in (Redis 8.0.2)"),
+        ("redis:8.0.2", "built", "Redis 8.0.2", "redis:8.0.2 built as stand-in"),
+        ("redis:8.0.2", "present", "Redis 8.0.2", "1 present"),
+        ("postgres:17", "built", "PostgreSQL 17.11", "postgres:17 built as stand-in"),
+        ("python:3.13.5-slim", "present", "Python 3.13.5", "1 present"),
+    ],
+)
+def test_a_stand_in_of_another_version_than_its_tag_says_what_it_holds(reference, how, contains, line):
+    report = ImageReport(reference, how, "", 0.1, "sha256:1", standin=True, contains=contains)
+    assert images.describe([report]) == line
+
+
+def test_images_that_are_no_stand_ins_are_told_by_what_was_done():
+    pulled = ImageReport("postgres:17.11", "pulled", "", 3.0, "sha256:1")
+    present = ImageReport("itest/shop:dev", "present", "", 0.0, "sha256:2")
+    assert images.describe([pulled, present, present]) == "postgres:17.11 pulled, 2 present"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from itest import verdict
 from itest.errors import ItestError
-from itest.verdict import junit, report, xmlread
+from itest.verdict import junit, report, summary, xmlread
 from itest.verdict.results import StageFailure, SuiteResult
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
@@ -55,9 +56,9 @@ def assert_well_kept(root: ElementTree.Element, results: tuple[SuiteResult, ...]
     """What holds for every merged report: all suites in order, sums that add up, children in the schema's order."""
     assert (root.tag, root.get("name")) == ("testsuites", "itest")
     assert [child.get("name") for child in root] == [result.name for result in results]
-    for child in root:
+    for child, result in zip(root, results, strict=True):
         cases = child.findall("testcase")
-        assert cases, "an empty suite looks as if it did not exist"
+        assert cases or not result.category, "a red suite without a case looks as if it did not exist"
         counts = Counter(report.case(case).outcome for case in cases)
         said = {name: int(child.get(name, "-1")) for name in ("tests", "failures", "errors", "skipped")}
         assert said == {
@@ -204,11 +205,27 @@ def test_a_red_status_alone_is_an_error_too(tmp_path: Path, status: str) -> None
     assert merged(tmp_path, suite(tmp_path, status=status)).get("errors") == "1"
 
 
-def test_a_suite_that_never_started_is_one_skipped_test_with_the_reason(tmp_path: Path) -> None:
-    root = merged(tmp_path, SuiteResult("api", "skipped", reason="the engine did not answer"))
-    skipped = root[0].find("testcase/skipped")
-    assert skipped is not None
-    assert skipped.get("message") == "the engine did not answer"
+def test_a_suite_that_never_started_has_no_tests_but_a_reason(tmp_path: Path) -> None:
+    root = merged(tmp_path, SuiteResult("api", "skipped", reason="not started: the engine did not answer"))
+    assert (root.get("tests"), root.get("skipped"), list(root[0].iter("testcase"))) == ("0", "0", [])
+    assert properties(root[0])["itest.reason"] == "not started: the engine did not answer"
+
+
+def test_its_counts_are_those_of_the_summary_and_one_error_for_each_suite_that_its_tests_do_not_tell_of(
+    tmp_path: Path,
+) -> None:
+    told = verdict.judge("api", pytest_exit=1, junit=suite(tmp_path).junit, timings={}, services={})  # type: ignore[arg-type]
+    failure = StageFailure("service", "exited", "service shop: exited with 1", stage="ready")
+    never_ready = verdict.stopped("shop", failure, timings={}, services={})
+    results = (told, never_ready, SuiteResult("database", "skipped", reason="not started"))
+    root = merged(tmp_path, *results)
+    summary.write(tmp_path / "summary.json", "run-7", results, "service")
+    suites = json.loads((tmp_path / "summary.json").read_text())["suites"].values()
+    counts = {name: sum(one[name] for one in suites) for name in ("tests", "failures", "errors", "skipped")}
+    more = {"tests": 1, "errors": 1}
+    assert {name: int(root.get(name, "-1")) for name in counts} == {
+        name: count + more.get(name, 0) for name, count in counts.items()
+    }
 
 
 def test_a_run_that_failed_outside_of_any_suite_can_be_an_error_of_its_own(tmp_path: Path) -> None:
@@ -216,7 +233,7 @@ def test_a_run_that_failed_outside_of_any_suite_can_be_an_error_of_its_own(tmp_p
     error = ItestError("engine", "engine: no answer from the socket", hint="make engine")
     own = verdict.stopped("itest", StageFailure.from_error(error, stage="engine"), timings={}, services={})
     root = merged(tmp_path, own, SuiteResult("api", "skipped", reason="not started"))
-    assert (root.get("errors"), root.get("skipped")) == ("1", "1")
+    assert (root.get("errors"), root.get("skipped")) == ("1", "0")
 
 
 def test_only_legal_characters_and_no_colours_reach_the_file(tmp_path: Path) -> None:

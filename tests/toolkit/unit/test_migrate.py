@@ -148,7 +148,8 @@ def test_an_edited_file_is_named_with_the_mend() -> None:
         migrate.pending([migration(1), migration(2, "SELECT 2")], [record(migration(1)), record(migration(2))])
     assert str(caught.value) == (
         "itest: error: migration m/V0002__x.sql: edited after it was applied on 2024-05-17 09:30\n"
-        "hint: restore it (git checkout -- m/V0002__x.sql) and write the change as V0003__x.sql"
+        "hint: `make down SUITE=… && make up SUITE=…` starts from the files as they are now; "
+        "in a shared database, take the edit back and write it as V0003__x.sql"
     )
     assert (caught.value.category, caught.value.cause) == ("data", "migration")
 
@@ -157,7 +158,10 @@ def test_a_missing_file_is_named_with_the_mend() -> None:
     with pytest.raises(ItestError) as caught:
         migrate.pending([migration(2)], [record(migration(1)), record(migration(2))])
     assert caught.value.message == "migration m/V0001__x.sql: applied on 2024-05-17 09:30, but its file is missing"
-    assert caught.value.hint == "restore it: git checkout -- m/V0001__x.sql"
+    assert caught.value.hint == (
+        "`make down SUITE=… && make up SUITE=…` starts from the files as they are now; "
+        "in a shared database, bring the file back"
+    )
 
 
 def test_a_file_may_get_a_better_name() -> None:

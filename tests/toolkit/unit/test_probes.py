@@ -14,6 +14,7 @@ import pytest
 
 from itest.compose import Container, Project
 from itest.stack import probes
+from itest.stack.logtext import collapsed, unprobed
 from itest.stack.probes import NotReady, Refused, Target, checks_of, probe
 from itest.suite.schema import PROBES, Check
 from itest.suite.suite import Service
@@ -25,9 +26,9 @@ def service(kind: str = "", *checks: Check, port: int | None = PORT) -> Service:
     return Service("thing", kind, port, checks, 60.0, ())
 
 
-def container(published: int = 0, health: str = "") -> Container:
+def container(published: int = 0, health: str = "", status: str = "running") -> Container:
     ports = {PORT: ("127.0.0.1", published)} if published else {}
-    state = {"Status": "running"} | ({"Health": {"Status": health}} if health else {})
+    state = {"Status": status} | ({"Health": {"Status": health}} if health else {})
     return Container("0", "itest-x", "thing", "thing:1", {}, ports, state, 0)
 
 
@@ -71,6 +72,12 @@ def test_a_port_that_is_not_published_is_never_going_to_answer():
     with pytest.raises(Refused) as caught:
         probe(target(0), TCP)
     assert str(caught.value) == "port 8000 is not published (published: none); add 127.0.0.1::8000 to its ports"
+
+
+def test_a_container_that_does_not_run_is_not_blamed_for_its_ports():
+    with pytest.raises(Refused) as caught:
+        Target(service(), container(status="exited"), Project("itest-x", Path("/"), ())).endpoint()
+    assert str(caught.value) == "none: the container was not running"
 
 
 @contextmanager
@@ -170,6 +177,19 @@ def test_any_other_answer_is_not_ready_and_shown(http_server, answer, expected, 
     with pytest.raises(NotReady) as caught:
         probe(target(port, "http"), Check("http", "/ready", 200, expected))
     assert str(caught.value) == words
+
+
+def test_a_path_that_is_not_there_comes_with_the_place_to_look_at(http_server):
+    with pytest.raises(NotReady) as caught:
+        probe(target(http_server[0], "http"), READY)
+    assert caught.value.hint == "no such path: check `ready` in the x-itest of thing"
+
+
+def test_the_service_s_log_of_our_own_probes_is_left_out_and_repetitions_are_counted():
+    ours = '172.18.0.1:{} "GET /ready HTTP/1.1" 503'
+    printed = [line for port in range(40001, 40004) for line in (ours.format(port), f"try {port}: no database")]
+    log = collapsed(unprobed(["starting", *printed, '"GET /ready-made HTTP/1.1" 200'], service("http", READY)))
+    assert log == ["starting", "try 40003: no database (3 times)", '"GET /ready-made HTTP/1.1" 200']
 
 
 def test_a_proxy_of_the_environment_does_not_come_between(http_server, monkeypatch):

@@ -103,7 +103,7 @@ def test_a_damaged_cache_counts_as_no_failure(two):
     ("arguments", "debugging"), [(["--pdb"], True), (["-x", "--trace"], True), (["-k", "pdb"], False)]
 )
 def test_a_debugger_is_noticed(arguments, debugging):
-    assert PytestRun(arguments, Path(), Path(), True).debugging is debugging
+    assert pytesting.is_debugging(arguments) is debugging
 
 
 # A real pytest, on a suite whose stack is only a name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from itest import suite
 from itest.errors import ItestError
 from itest.suite import resolved
 
@@ -176,6 +177,117 @@ def test_what_compose_itself_refuses_comes_with_its_line(repo, old, new, line, w
     assert refusal.startswith(f"{APP}:{line}: ")
     assert word in refusal
     assert str(repo.path) not in refusal
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        (
+            "    depends_on",
+            "    memlimit: 1g\n    depends_on",
+            5,
+            "`memlimit` in `app`\nhint: did you mean `mem_limit`?",
+        ),
+        (
+            "    depends_on",
+            "    healthcheck:\n      intervall: 1s\n    depends_on",
+            6,
+            "`intervall` in `healthcheck`\nhint: did you mean `interval`?",
+        ),
+        (
+            "services:\n",
+            "networks:\n  default:\n    internl: true\nservices:\n",
+            3,
+            "`internl` in `default`\nhint: did you mean `internal`?",
+        ),
+        ("    depends_on", "    zzz: 1\n    depends_on", 5, "`zzz` in `app`\nhint: a key of your own begins with `x-`"),
+    ],
+)
+def test_a_key_that_compose_does_not_know_comes_with_the_nearest(repo, old, new, line, said):
+    repo.edit(APP, old, new)
+    assert repo.refusal(repo.check) == f"{APP}:{line}: unknown key {said}"
+
+
+def test_so_it_does_in_the_words_of_a_later_compose(repo):
+    repo.edit(APP, "    depends_on", "    memlimit: 1g\n    depends_on")
+    words = f"validating {repo.path}/{APP}: services.app additional properties 'memlimit' not allowed"
+    said = ItestError("usage", f"the compose files of itest-api: {words}", cause="config")
+    assert resolved.located(repo.load().layers, said).message == f"{APP}:5: unknown key `memlimit` in `app`"
+
+
+def test_a_place_that_compose_names_twice_is_named_once(repo):
+    repo.edit(APP, "service_healthy", "healthy")
+    assert repo.refusal(repo.check) == (
+        f"{APP}:6: services.app.depends_on.store.condition must be one of the following:"
+        ' "service_started", "service_healthy", "service_completed_successfully"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        ("${APP_PROT}", 5, "did you mean `APP_PORT`? ${APP_PROT:-} says that it may be empty"),
+        ("$APP_PROT", 5, "did you mean `APP_PORT`? ${APP_PROT:-} says that it may be empty"),
+        ('"a # ${Q9}"', 5, "${Q9:-} says that it may be empty"),
+        ("${EMPTY:-${Q9}}", 5, "${Q9:-} says that it may be empty"),
+        ("${HOME:+${Q9}}", 5, "${Q9:-} says that it may be empty"),
+        ("|  # ${A}\n      é $$B\n      # ${Q9}", 7, "${Q9:-} says that it may be empty"),
+        ("${APP_IMAG}", 5, "did you mean `APP_IMAGE`? ${APP_IMAG:-} says that it may be empty"),
+        ("${APP_PORT}", 5, "only compose/profiles/dev.env sets it; ${APP_PORT:-} says that it may be empty"),
+    ],
+)
+def test_a_variable_that_nothing_sets_is_refused_where_it_is_read(repo, text, line, hint):
+    repo.edit(APP, "    depends_on", f"    command: {text}\n    depends_on")
+    name = hint.partition("${")[2].partition(":-")[0]
+    assert repo.refusal(repo.check) == f"{APP}:{line}: ${{{name}}} is not set and has no default\nhint: {hint}"
+
+
+def test_so_is_one_that_an_env_file_reads(repo):
+    repo.write(ENV, repo.text(ENV) + "LITERAL='${Q9}'\nAPP_TAG=${Q8:-1}${Q9}\n")
+    assert repo.refusal(repo.check) == (
+        f"{ENV}:4: ${{Q9}} is not set and has no default\nhint: ${{Q9:-}} says that it may be empty"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x # ${Q9}",
+        "$${Q9} $$Q9 $$$$Q9",
+        "${Q9:-}${Q9-x}${Q9:+y}",
+        "${HOME}",
+        "${COMPOSE_PROJECT_NAME}",
+        "${IN_ENV}$EMPTY",
+        "${IN_ENV:-${Q9}}${Q9:+${Q8}}",
+        "awk '{print $1}'",
+    ],
+)
+def test_what_is_set_or_escaped_or_has_a_default_passes(repo, text):
+    repo.edit(APP, "    depends_on", f"    # ${{Q9}}\n    command: {text}\n    depends_on")
+    repo.write(ENV, repo.text(ENV) + "IN_ENV=x\nEMPTY=\n")
+    repo.check()
+
+
+def test_a_variable_whose_value_compose_refuses_is_named_with_where_it_is_set(repo, monkeypatch):
+    repo.edit(APP, "127.0.0.1::8000", "127.0.0.1:${APP_PORT:-}:8000")
+    hint = "hint: APP_PORT is a number from 1 to 65535, or nothing for any free port"
+    repo.write("compose/profiles/dev.env", "\nAPP_PORT=80a\n")
+    assert repo.refusal(lambda: suite.check(repo.load(profile="dev"))) == (
+        f"compose/profiles/dev.env:2: APP_PORT=80a, which {APP}:7 reads: Invalid hostPort: 80a\n{hint}"
+    )
+    monkeypatch.setenv("APP_PORT", "99999")
+    assert repo.refusal(repo.check) == (
+        f"environment: APP_PORT=99999, which {APP}:7 reads: Invalid hostPort: 99999\n{hint}"
+    )
+
+
+@pytest.mark.parametrize("key", ["mem_limit", "cpus"])
+def test_so_is_one_whose_value_is_no_amount(repo, monkeypatch, key):
+    repo.edit(APP, "    depends_on", f"    {key}: ${{APP_LIMIT:-1}}\n    depends_on")
+    monkeypatch.setenv("APP_LIMIT", "lots")
+    refusal = repo.refusal(repo.check)
+    assert refusal.startswith(f"environment: APP_LIMIT=lots, which {APP}:5 reads: ")
+    assert refusal.endswith("\nhint: give APP_LIMIT another value, or none")
 
 
 def test_paths_in_compose_s_words_begin_at_the_root(repo):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -92,6 +93,48 @@ def test_a_value_that_cannot_be_meant_is_refused_as_variable_and_as_flag(monkeyp
         assert refused == f"{flag} {text}: {expected} is expected"
     monkeypatch.setenv(f"ITEST_{name.upper()}", text)
     assert refusal(settings.read) == f"ITEST_{name.upper()}={text}: {expected} is expected"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("ITEST_SUIT", "ITEST_SUITE"), ("ITEST_suite", "ITEST_SUITE"), ("ITEST_IMAGE", "ITEST_IMAGES")],
+)
+def test_a_mistyped_variable_is_refused_with_the_nearest(monkeypatch, variable, meant):
+    monkeypatch.setenv(variable, "database")
+    assert refusal(lambda: cli.parse("", arguments=[])) == (
+        f"unknown setting {variable}\nhint: did you mean {meant}? `unset {variable}` removes it"
+    )
+
+
+def test_a_variable_that_is_near_nothing_is_refused_with_where_to_look(monkeypatch):
+    monkeypatch.setenv("ITEST_ZZZ", "1")
+    assert refusal(settings.read) == (
+        "unknown setting ITEST_ZZZ\n"
+        "hint: scripts/README.md has the table of those there are; `unset ITEST_ZZZ` removes it"
+    )
+    monkeypatch.setenv("ITEST_ZZZ", "")
+    assert settings.read() == Settings()
+
+
+def test_a_shell_that_holds_the_addresses_of_a_stack_is_no_mistake(monkeypatch):
+    for name in ("POSTGRES_DSN", "SHOP_URL", "MY_SHOP_HOST", "MY_SHOP_PORT"):
+        monkeypatch.setenv(f"ITEST_{name}", "x")
+    assert settings.read() == Settings()
+
+
+def test_every_variable_that_is_documented_or_read_anywhere_is_taken(monkeypatch):
+    files = [
+        path
+        for top in ("scripts", "compose")
+        for kind in ("py", "md", "yaml")
+        for path in (ROOT / top).rglob(f"*.{kind}")
+    ]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    quoted = {name for text in texts for name in re.findall(r"""["`{](ITEST_[A-Z_]+)(?=["`:}])""", text)}
+    assert {"ITEST_SUITE", "ITEST_LEASE", "ITEST_STACK", "ITEST_PIP_ENV"} < quoted
+    for name in quoted - {f"ITEST_{name.upper()}" for name in NAMES}:
+        monkeypatch.setenv(name, "x")
+    assert settings.read() == Settings()
 
 
 def test_a_flag_beats_a_variable(monkeypatch):

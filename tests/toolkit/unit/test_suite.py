@@ -508,6 +508,14 @@ def test_an_unknown_suite_comes_with_the_nearest(repo):
     assert repo.refusal(lambda: repo.load("orders")) == "unknown suite orders\nhint: known: api"
 
 
+def test_suites_with_spaces_between_are_told_of_commas(repo):
+    repo.write("compose/suites/ui.env", "")
+    assert repo.refusal(lambda: repo.load("api ui")) == (
+        "unknown suite api ui\nhint: separate suites by commas: SUITE=api,ui"
+    )
+    assert repo.refusal(lambda: repo.load("api uo")) == "unknown suite api uo\nhint: did you mean `api`?"
+
+
 def test_a_suite_without_its_env_file_is_told_which_one_is_missing(repo):
     repo.write("compose/suites/orders.yaml", "x-itest: {}\n")
     assert repo.refusal(lambda: repo.load("orders")) == (
@@ -542,11 +550,21 @@ def test_a_copied_suite_is_told_that_it_names_the_overlay_of_the_other(repo):
     )
 
 
-def test_a_default_folder_that_is_missing_is_told_as_one_that_was_named(repo):
-    repo.write(OVERLAY, "x-itest:\n  tags: slow\n")
+def test_a_default_folder_of_tests_that_is_missing_is_told_with_how_to_make_it(repo):
     shutil.rmtree(repo.path / "tests/api")
     (repo.path / "tests/ui").mkdir()
-    assert repo.refusal() == f"{OVERLAY}:1: `tests: tests/api` is no folder\nhint: did you mean `tests/ui`?"
+    for overlay, line in ((repo.text(OVERLAY), 2), ("x-itest:\n  tags: slow\n", 1)):
+        repo.write(OVERLAY, overlay)
+        assert repo.refusal() == f"{OVERLAY}:{line}: `tests: tests/api` is no folder\nhint: mkdir tests/api"
+
+
+def test_a_folder_that_a_tool_made_is_never_the_one_that_is_meant(repo):
+    for name in (".hypothesis", "__pycache__"):
+        (repo.path / "tests" / name).mkdir()
+    repo.edit(OVERLAY, "tests/api", "tests/hypothesis")
+    assert repo.refusal() == f"{OVERLAY}:2: `tests: tests/hypothesis` is no folder\nhint: did you mean `tests/api`?"
+    repo.edit(OVERLAY, "tests/api", "tests/pycache")
+    assert "__pycache__" not in repo.refusal()
 
 
 def test_a_link_that_leads_out_of_the_repository_is_refused(repo, tmp_path_factory):

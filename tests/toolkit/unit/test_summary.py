@@ -106,6 +106,13 @@ def test_below_the_table_stand_the_reasons_with_what_was_seen_hint_and_evidence(
     )
 
 
+def test_a_red_suite_names_the_log_of_its_pytest() -> None:
+    log = Path("build/itest/run-7/api/pytest.log")
+    red = SuiteResult("api", "failed", StageFailure("test", "assertion", "1 of 2 failed", "mend it"), log=log)
+    assert summary.table([red]).endswith(f"\n  hint: mend it\n  log: {log}")
+    assert "log:" not in summary.table([SuiteResult("api", "passed", log=log)])
+
+
 def test_below_the_table_stand_the_failed_tests_each_on_one_line() -> None:
     *_, heading, first, second = summary.table([FAILED]).splitlines()
     assert (heading, first) == ("failed tests:", "  tests/api/test_a.py::test_a  assert 1 == 2")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 
@@ -32,13 +33,17 @@ def run(folder: Path, *arguments: str, **files: str) -> tuple[int, Path]:
     environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     plain = ["-q", "-p", "no:cacheprovider", "-p", "xdist", "--junitxml=junit.xml"]
     command = [sys.executable, "-m", "pytest", *plain, *arguments]
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=environ, stdout=PIPE, stderr=STDOUT, check=False, timeout=60)
+    (folder / "pytest.log").write_bytes(done.stdout)
     return done.returncode, folder / "junit.xml"
 
 
 def judge(exit_and_report: tuple[int, Path], failure: StageFailure | None = None) -> SuiteResult:
     pytest_exit, junit = exit_and_report
-    return verdict.judge("api", pytest_exit=pytest_exit, junit=junit, timings={}, services={}, failure=failure)
+    log, root = junit.with_name("pytest.log"), junit.parent
+    return verdict.judge(
+        "api", pytest_exit=pytest_exit, junit=junit, timings={}, services={}, failure=failure, log=log, root=root
+    )
 
 
 def test_a_green_run_passes(tmp_path: Path) -> None:
@@ -71,7 +76,43 @@ def test_a_collection_error_is_a_test_failure_that_names_the_module(tmp_path: Pa
     result = judge(run(tmp_path, *arguments, test_a=GREEN, test_b="import no_such_module\n"))
     assert (result.status, result.category, result.cause) == ("failed", "test", "collection")
     assert result.failure is not None
-    assert "test_b.py cannot be imported" in result.failure.message
+    why = "ModuleNotFoundError: No module named 'no_such_module' (test_b.py:1)"
+    assert result.failure.message == f"tests of api: test_b.py cannot be imported: {why}"
+    assert "scripts/requirements.in" in result.failure.hint
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("\ndef helper(:\n", "SyntaxError: invalid syntax (conftest.py:2)"),
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module' (conftest.py:1)"),
+        ("def url():\n    raise KeyError('URL')\n\nurl()\n", "KeyError: 'URL' (conftest.py:2)"),
+        ("import json\njson.loads('nothing')\n", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_a_conftest_that_cannot_be_imported_is_a_test_failure_with_its_exception_and_line(
+    tmp_path: Path, source: str, why: str
+) -> None:
+    result = judge(run(tmp_path, test_a=GREEN, conftest=source))
+    assert (result.status, result.category, result.cause) == ("error", "test", "collection")
+    assert result.failure is not None
+    assert result.failure.message.startswith("tests of api: conftest.py cannot be imported: ")
+    assert why in result.failure.message
+
+
+def test_the_place_of_an_exception_is_the_last_one_in_the_repository(tmp_path: Path) -> None:
+    result = judge(run(tmp_path, test_a="\nimport json\njson.loads('nothing')\n"))
+    assert result.failure is not None
+    assert result.failure.message.endswith(" (test_a.py:3)")
+
+
+def test_a_test_chosen_by_name_in_a_module_that_cannot_be_imported_is_no_wrong_argument(tmp_path: Path) -> None:
+    result = judge(run(tmp_path, "test_a.py::test_ok", test_a="import no_such_module\n"))
+    assert (result.status, result.category, result.cause) == ("failed", "test", "collection")
+
+
+def test_the_log_is_kept_relative_to_the_root(tmp_path: Path) -> None:
+    assert judge(run(tmp_path, test_a=GREEN)).log == Path("pytest.log")
 
 
 def test_ctrl_c_is_an_interruption_and_not_a_failure(tmp_path: Path) -> None:
@@ -97,11 +138,24 @@ def test_a_killed_worker_is_a_crash_of_the_test_that_it_ran(tmp_path: Path) -> N
 def test_a_crashed_plugin_is_told_with_its_exception(tmp_path: Path) -> None:
     result = judge(run(tmp_path, test_a=GREEN, conftest=CRASHED_PLUGIN))
     assert (result.status, result.category, result.cause) == ("error", "test", "plugin")
+    assert result.failure is not None
+    assert result.failure.message.endswith("crashed pytest: ValueError: a bug of the plugin (conftest.py:1)")
 
 
-@pytest.mark.parametrize("arguments", [("--no-such-option",), ("no_such_file.py",)])
-def test_refused_arguments_are_a_usage_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    assert judge(run(tmp_path, *arguments, test_a=GREEN)).category == "usage"
+@pytest.mark.parametrize(
+    ("argument", "why"),
+    [
+        ("--no-such-option", "unrecognized arguments: --no-such-option"),
+        ("no_such_file.py", "file or directory not found: no_such_file.py"),
+        ("test_a.py::test_none", "not found: test_a.py::test_none"),
+        ("-k(", "Wrong expression passed to '-k': (:"),
+    ],
+)
+def test_refused_arguments_are_a_usage_error_in_pytests_words(tmp_path: Path, argument: str, why: str) -> None:
+    result = judge(run(tmp_path, argument, test_a=GREEN))
+    assert (result.category, result.cause) == ("usage", "pytest")
+    assert result.failure is not None
+    assert result.failure.message.startswith(f"tests of api: pytest refused its arguments: {why}")
 
 
 def test_a_suite_without_a_selected_test_is_skipped(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_an_unknown_name_comes_with_the_nearest_right_one(
 def test_a_locked_table_ends_the_wait_with_who_holds_it(
     dsn: str, conn: Conn, write: Write, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("itest.fixtures_postgres.LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr("itest.data.fixtures_postgres.LOCK_TIMEOUT", 0.2)
     conn.execute(SHOP)
     write("f/a.json", '{"users": [{"id": 1, "email": "a"}]}')
     with psycopg.connect(dsn, application_name="shop") as other:

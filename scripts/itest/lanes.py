@@ -1,0 +1,56 @@
+"""All suites of a run side by side, each in its lane; after an interrupt those under way clean up, no other starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from itest import pytesting, verdict
+from itest.interrupts import Interrupts
+from itest.lane import Lane
+from itest.suite import Suite
+from itest.verdict.results import StageFailure, SuiteResult
+
+TICK = 0.2  # seconds until an interrupt is answered on the terminal
+ANSWERS = (
+    "",
+    "interrupted: removing the stacks",
+    "still removing them; once more leaves the rest to the next make",
+)
+
+
+def run_all(
+    lane: Lane, chosen: Sequence[Suite], jobs: int, interrupts: Interrupts, report: Callable[[str], None]
+) -> dict[str, SuiteResult]:
+    """Run the suites that the arguments leave anything to do in; suite -> result, also of those that were cut short."""
+    waiting = [suite for suite in chosen if pytesting.concerns(suite, chosen, lane.arguments)]
+    first_failure_ends = {"-x", "--exitfirst"} & set(lane.arguments)
+    running: dict[Future[SuiteResult], Suite] = {}
+    results: dict[str, SuiteResult] = {}
+    answered = 0
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="suite")
+    interrupts.patient = True
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                suite = waiting.pop(0)
+                running[pool.submit(lane.go, suite)] = suite
+            done, _ = wait(running, timeout=TICK, return_when=FIRST_COMPLETED)
+            for future in done:
+                result = results[running.pop(future).name] = future.result()
+                if first_failure_ends and result.category:
+                    waiting.clear()
+            if interrupts.heard > answered:
+                answered = interrupts.heard
+                waiting.clear()
+                report(ANSWERS[min(answered, len(ANSWERS) - 1)])
+    except KeyboardInterrupt:
+        results |= {suite.name: _abandoned(suite) for suite in running.values()}
+    pool.shutdown(wait=False, cancel_futures=True)
+    return results
+
+
+def _abandoned(suite: Suite) -> SuiteResult:
+    message = f"suite {suite.name}: interrupted, and what is left of its stack too"
+    failure = StageFailure("interrupted", "interrupted", message, "make down ALL=1, or any next run, removes it")
+    return verdict.stopped(suite.name, failure, timings={}, services={})

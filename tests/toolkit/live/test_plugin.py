@@ -1,0 +1,110 @@
+"""Plain pytest with the plugin: what a failed test shows, and that attaching works whatever state a stack is in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import pytest
+
+from itest import compose
+
+HEALTH = "tests/api/test_health.py"
+RED = """
+import pytest
+
+@pytest.mark.parametrize("price", ["free"])
+def test_red(http, price):
+    answer = http.get("/nowhere/to/be/found")
+    assert answer.status_code == 200
+
+def test_green(http):
+    http.get("/also/unknown")
+"""
+UNREACHABLE = """
+def test_kills_it(http, stack):
+    stack.kill("shop")
+    http.get("/items")
+
+def test_leaves_redis_paused(stack):
+    stack.start("shop")
+    stack.pause("redis")
+
+def test_next():
+    pass
+"""
+
+
+def by_hand(checkout, *arguments: str) -> None:
+    """Plain docker compose on the suite `api`."""
+    command = ["docker", "compose", "--env-file", "compose/suites/api.env", *arguments]
+    subprocess.run(command, cwd=checkout.path, check=True, capture_output=True)
+
+
+@pytest.fixture
+def plain(named) -> Iterator:
+    """A checkout whose suite `api` was started by plain docker compose: no table, no seed."""
+    by_hand(named, "up", "-d", "--wait")
+    yield named
+    by_hand(named, "down", "-v", "-t", "0")
+
+
+def container(checkout, service: str) -> str:
+    labels = {compose.WORKING_DIR_LABEL: str(checkout.path / "compose"), compose.SERVICE_LABEL: service}
+    return compose.containers(labels)[0].id
+
+
+def test_tests_attach_in_seconds_to_a_stack_without_tables_and_again_after_its_database_restarted(plain):
+    waited = plain.run("wait", "--suite", "api")
+    assert waited.code == 6
+    assert "the database is not migrated\nhint: make up SUITE=api" in waited.output
+
+    for _ in range(2):
+        began = time.monotonic()
+        done = plain.pytest(HEALTH)
+        assert done.code == 0, done.output
+        assert time.monotonic() - began < 20
+        subprocess.run(["docker", "restart", "-t", "1", container(plain, "postgres")], check=True, capture_output=True)
+    assert plain.pytest(HEALTH).code == 0
+    assert plain.run("wait", "--suite", "api").code == 0
+
+
+def test_a_failed_test_shows_what_the_services_said_meanwhile_and_only_that(plain):
+    plain.write("tests/api/test_red.py", RED)
+    done = plain.pytest("tests/api/test_red.py", "--junitxml=junit.xml")
+    assert done.code == 1, done.output
+    junit = ElementTree.parse(plain.path / "junit.xml")
+    red = junit.find(".//testcase[@name='test_red[free]']/system-out")
+    green = junit.find(".//testcase[@name='test_green']/system-out")
+    for shown in (done.output, "".join(red.itertext())):
+        assert "GET /nowhere/to/be/found" in shown
+        assert "/also/unknown" not in shown
+    assert "stdout of service shop, log during this test" in done.output
+    assert "stdout of service redis" not in done.output
+    assert green is None or "GET" not in "".join(green.itertext())
+
+
+def test_a_service_out_of_reach_is_told_in_one_line_with_what_became_of_it(plain):
+    plain.write("tests/api/test_red.py", UNREACHABLE)
+    began = time.monotonic()
+    done = plain.pytest("tests/api/test_red.py")
+    assert done.code == 1, done.output
+    assert "refused the connection (service shop: exited, code 137)" in done.output
+    assert "service shop: exited, code 137\n" in done.output  # before what it printed
+    assert "urllib3" not in done.output
+    assert "service redis: paused, can't return to the seeded state: a test took it away" in done.output
+    assert time.monotonic() - began < 30
+
+
+def test_the_running_test_is_named_in_a_file_until_it_has_ended(checkout):
+    running = checkout.path / "running"
+    checkout.write("tests/unit/test_name.py", f"def test_it():\n    assert open({str(running)!r}).read() == 'no'\n")
+    command = [sys.executable, "-m", "pytest", "-vv", "tests/unit/test_name.py"]
+    variables = {"PATH": os.environ["PATH"], "ITEST_RUNNING": str(running)}
+    done = subprocess.run(command, cwd=checkout.path, env=variables, capture_output=True, text=True, check=False)
+    assert "AssertionError: assert 'tests/unit/test_name.py::test_it' == 'no'" in done.stdout
+    assert running.read_text() == ""
