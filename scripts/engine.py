@@ -8,11 +8,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from itest import settings
 from itest.errors import run_verb
 from itest.machine import engine
 
 
 def main() -> None:
+    settings.read()  # refuses a mistyped ITEST_ENGINE, which would install what it was to forbid
     found = engine.ensure(lambda line: print(f"itest: {line}", file=sys.stderr, flush=True))
     buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, text=True, check=False)
     print(f"engine   {found.server_version}  {found.host}")

@@ -169,7 +169,7 @@ def logs(container: Container, *, tail: int | None = None, timestamps: bool = Tr
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The projects that have a container with these labels, running or not, each with compose's labels of one of them."""
+    """The projects that have a container with these labels, running or not, and for each compose's labels of one."""
     filters = [part for name, value in labels.items() for part in ("--filter", f"label={name}={value}")]
     wanted = (PROJECT_LABEL, WORKING_DIR_LABEL, ENV_FILE_LABEL)
     line = "\t".join(f'{{{{.Label "{name}"}}}}' for name in wanted)

@@ -222,7 +222,8 @@ def test_two_checkouts_do_not_take_over_each_others_stacks(named, tmp_path):
     assert f"it runs already, for the checkout {named.path}\nhint: `make down` there" in ended.output
     empty = other.run("ps")
     assert (empty.code, empty.output) == (0, "no stack of this checkout is running\n")
-    assert named.run("ps").code == 0
+    assert f"itest-database-{os.getpid()}" in named.run("ps").output
+    assert named.run("down").code == 0
 
 
 def test_a_verb_without_a_stack_says_how_to_start_one(named):

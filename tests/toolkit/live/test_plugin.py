@@ -108,3 +108,12 @@ def test_the_running_test_is_named_in_a_file_until_it_has_ended(checkout):
     done = subprocess.run(command, cwd=checkout.path, env=variables, capture_output=True, text=True, check=False)
     assert "AssertionError: assert 'tests/unit/test_name.py::test_it' == 'no'" in done.stdout
     assert running.read_text() == ""
+
+
+def test_a_store_that_died_by_itself_is_told_by_the_tests_after_it(plain):
+    killing = "def test_kills_it(stack):\n    stack.project.act('kill', 'postgres')\n\n\ndef test_next():\n    pass\n"
+    plain.write("tests/api/test_red.py", killing)
+    done = plain.pytest("tests/api/test_red.py")
+    assert done.code == 1, done.output
+    assert "service postgres: exited, code 137, can't return to the seeded state: " in done.output
+    assert "psycopg" not in done.output

@@ -24,6 +24,10 @@ def commands(text: str) -> str:
     return "\n".join(re.sub(r" {4}(?=make )", "\n", line) for line in lines)
 
 
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
 def shell(checkout, script: str) -> subprocess.CompletedProcess[str]:
     inner = ("ITEST_", "MAKE", "MFLAGS", "PYTEST_", "COMPOSE_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(inner)}
@@ -135,7 +139,9 @@ def test_a_copy_with_an_application_of_one_s_own_is_green_and_holds_nothing_of_t
     assert (
         "tests/toolkit, the toolkit's own tests, is not in this repository; `make itest` runs its suites" in done.stdout
     )
-    subprocess.run(["docker", "image", "rm", "itest/notes:dev"], check=True, capture_output=True)
+    built = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=itest/notes*").split()
+    assert built
+    docker("image", "rm", *built)
     assert mine.leftovers() == {"containers": [], "networks": []}
 
 

@@ -1,0 +1,44 @@
+"""What a person reads when docker refuses a port: which, who has it, and what to do about it."""
+
+from __future__ import annotations
+
+import pytest
+from python_on_whales.exceptions import DockerException
+
+from itest import refusals
+
+ENDPOINT = "driver failed programming external connectivity on endpoint itest-api-postgres-1 (ea8b2f)"
+
+
+def explained(words: str, *, profile: str = "", holder: str = "") -> tuple[str, str | None]:
+    error = DockerException(["docker", "compose", "up"], 1, stderr=f"Error response from daemon: {words}\n".encode())
+    found = refusals.explain(error, "service", "start", "stack x", profile=profile, holder=lambda _port: holder)
+    return f"{found.category} {found.cause}: {found.message}", found.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "who"),
+    [
+        (f"{ENDPOINT}: Bind for 127.0.0.1:5432 failed: port is already allocated", "docker ps"),
+        (f"{ENDPOINT}: Error starting userland proxy: listen tcp4 127.0.0.1:5432: bind: address already in use", "ss"),
+        (f"{ENDPOINT}: failed to bind host port for 127.0.0.1:5432:172.18.0.2:5432/tcp: address already in use", "ss"),
+        ("failed to bind host port 127.0.0.1:5432/tcp: address already in use", "ss"),
+    ],
+)
+def test_a_taken_port_is_named_without_docker_s_endpoints(words, who):
+    message, hint = explained(words)
+    assert message == "engine port: stack x: 127.0.0.1:5432 is taken"
+    assert hint in ("docker ps shows by whom", "ss -ltnp shows by whom")
+    assert hint.startswith(who)
+
+
+def test_the_stack_that_holds_it_is_named_and_the_profile_only_where_one_was_given():
+    words = "Bind for 127.0.0.1:5432 failed: port is already allocated"
+    message, hint = explained(words, profile="dev", holder="itest-api")
+    assert message == "engine port: stack x: 127.0.0.1:5432 is taken by stack itest-api"
+    assert hint == "make down SUITE=itest-api; or leave out PROFILE=dev"
+
+
+def test_words_without_an_address_are_passed_on():
+    message, _ = explained("port is already allocated")
+    assert message == "engine port: stack x: Error response from daemon: port is already allocated"
