@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class _Stacks:
     open: dict[str, tuple[Stack, Cleaner]] = field(default_factory=dict)
     ours: list[Stack] = field(default_factory=list)
     suites: dict[str, Suite] = field(default_factory=dict)
+    closing: ExitStack = field(default_factory=ExitStack)
 
     def suite_of(self, path: Path) -> Suite | None:
         """The suite whose tests folder holds a file; None for tests that need no stack, such as tests/toolkit."""
@@ -78,14 +80,19 @@ class _Stacks:
         return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
 
     def _start(self, suite: Suite, name: str) -> Stack:
-        from itest import compose, images, stack
+        from itest import compose, images, runs, stack
         from itest import suite as suites
         from itest.machine import engine
+        from itest.stack.sweep import sweep
 
         compose.scrub_environment()
-        os.environ.setdefault("ITEST_LEASE", f"run {name}")
         engine.ensure(self.report)
+        if "ITEST_LEASE" not in os.environ:  # else a run is the owner, and we are one of its pytest-xdist workers
+            os.environ["ITEST_LEASE"] = f"run {name}"
+            self.closing.enter_context(runs.alive(self.root, name))
+            sweep(self.root, self.report)
         suites.check(suite)
+        os.environ.update(images.pin(suite.config, suite.texts))
         images.ensure(images.needs_of(suite.config), self.report)
         own = Stack(suite, suite.project(f"{name}-{self.worker}" if self.worker else name))
         self.ours.append(own)
@@ -112,6 +119,7 @@ class _Stacks:
             cleaner.close()
         for stack in self.ours:
             stack.down()
+        self.closing.close()
 
 
 @dataclass

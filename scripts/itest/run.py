@@ -119,8 +119,7 @@ def _versions(found: Engine) -> dict[str, str]:
 def _bring_images(chosen: Sequence[Suite], console: Console, interrupts: Interrupts) -> None:
     """Make every image present; those that are built here get a name that no other checkout can take over."""
     for suite in chosen:
-        texts = [(suite.root / file.path).read_text(encoding="utf-8") for file in suite.files]
-        os.environ.update(images.pin(suite.config, texts))
+        os.environ.update(images.pin(suite.config, suite.texts))
     needs = [need for suite in chosen for need in images.needs_of(suite.config)]
     with console.stage("", "images") as line:
         line.detail(images.describe(images.ensure(needs, line.update, cancelled=interrupts.cancelled)))

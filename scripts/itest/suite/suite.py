@@ -72,8 +72,12 @@ class Suite:
     @property
     def secret_names(self) -> set[str]:
         """Variables that the layers read and whose name says that they are secret: a run generates their values."""
-        texts = ((self.root / file.path).read_text(encoding="utf-8") for file in self.files)
-        return {name for text in texts for name in SECRET_NAME.findall(text)}
+        return {name for text in self.texts for name in SECRET_NAME.findall(text)}
+
+    @property
+    def texts(self) -> list[str]:
+        """The compose files as they are written."""
+        return [(self.root / file.path).read_text(encoding="utf-8") for file in self.files]
 
     @property
     def stores(self) -> tuple[str, ...]:
