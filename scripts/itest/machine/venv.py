@@ -3,8 +3,8 @@
     python3 scripts/itest/machine/venv.py scripts/run.py ARGS…    make sure of .venv, then run the script in it
     python3 scripts/itest/machine/venv.py                         only make sure of .venv
 
-A stamp inside .venv, written last, says what it was made from. While that is current this costs a few milliseconds,
-so nothing is imported that only venv_build.py needs. Called from inside the very .venv that is to be replaced, it goes
+A stamp inside .venv, true once all is done, says what it was made from. While that is current this costs a few
+milliseconds, so nothing is imported that only venv_build.py needs. Called from inside the very .venv that is to be replaced, it goes
 on in the Python behind that. Standard library only.
 """
 

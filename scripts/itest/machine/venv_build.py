@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -23,12 +24,13 @@ LINES_SHOWN = 12
 def make() -> None:
     """Make .venv anew, unless another process just did.
 
-    Raises ItestError (engine) with cause ensurepip, install or pip.
+    Raises ItestError (engine) with cause foreign, ensurepip, install or pip.
     """
     waiting = "another process is preparing .venv; waiting for it …"
     with exclusive(Path(ROOT, "build", "venv.lock"), waiting=lambda: _report(waiting)):
         if is_current():
             return
+        _refuse_foreign()
         started = time.monotonic()
         why = "its lock, Python or place changed" if Path(STAMP).exists() else "first run"
         _report(f"preparing .venv ({why}, about 15 s) …")
@@ -37,14 +39,28 @@ def make() -> None:
 
 
 def _build() -> None:
-    """An empty environment, the locked packages, the stamp; the old stamp goes first, lest it outlive its .venv."""
+    """An empty environment, the locked packages, the stamp. Until the end the stamp says that it isn't finished."""
     wheel = _pip_wheel()
     import venv  # only now: on Debian it may just have been installed
 
-    Path(STAMP).unlink(missing_ok=True)
-    venv.create(VENV, clear=True, symlinks=True, with_pip=False)
+    Path(VENV).mkdir(exist_ok=True)
+    Path(STAMP).write_text("unfinished\n", encoding="utf-8")
+    for old in Path(VENV).iterdir():
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        elif old != Path(STAMP):
+            old.unlink()
+    venv.create(VENV, symlinks=True, with_pip=False)
     _pip_install(wheel)
     Path(STAMP).write_text(stamp(), encoding="utf-8")
+
+
+def _refuse_foreign() -> None:
+    """Raise for a .venv that somebody else made: it may hold what they need."""
+    if Path(VENV).is_dir() and any(Path(VENV).iterdir()) and not Path(STAMP).exists():
+        problem = f"{VENV}: it exists, and itest did not make it"
+        hint = "move it away (mv .venv .venv-mine), or remove it: rm -r .venv"
+        raise ItestError("engine", problem, hint=hint, cause="foreign")
 
 
 def _pip_install(wheel: str) -> None:

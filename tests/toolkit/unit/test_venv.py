@@ -95,6 +95,15 @@ def test_an_interrupted_build_is_exit_130_and_done_again(checkout):
     assert PREPARING in err
 
 
+def test_a_venv_that_somebody_else_made_is_refused_and_left_alone(checkout):
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "pyvenv.cfg").write_text("mine")
+    code, _, err = run(checkout)
+    assert code == 3
+    assert "it exists, and itest did not make it\nhint: move it away" in err
+    assert (checkout / ".venv" / "pyvenv.cfg").read_text() == "mine"
+
+
 def test_of_ten_first_runs_at_once_one_makes_it_and_the_others_wait(checkout):
     processes = [start(checkout, "-c", "print('ready')") for _ in range(10)]
     ended = [process.communicate(timeout=60) for process in processes]
@@ -111,7 +120,7 @@ def test_what_pip_cannot_install_is_an_engine_error_with_pips_last_words(checkou
     assert "missing.whl" in err
     assert "PIP_INDEX_URL" in err
     assert "Traceback" not in err
-    assert not (checkout / ".venv" / "itest-stamp").exists()
+    assert (checkout / ".venv" / "itest-stamp").read_text() == "unfinished\n"
 
 
 def test_a_locked_package_is_installed_and_one_with_another_hash_is_not(checkout):
