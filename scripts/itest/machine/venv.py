@@ -4,8 +4,8 @@
     python3 scripts/itest/machine/venv.py                         only make sure of .venv
 
 A stamp inside .venv, true once all is done, says what it was made from. While that is current this costs a few
-milliseconds, so nothing is imported that only venv_build.py needs. Called from inside the very .venv that is to be replaced, it goes
-on in the Python behind that. Standard library only.
+milliseconds, so nothing is imported that only venv_build.py needs. It may run from inside the very .venv that gets
+replaced: it then goes on in the Python behind that. Standard library only.
 """
 
 # ruff: noqa: PTH100, PTH118, PTH120
