@@ -89,6 +89,7 @@ class Lane:
 
     def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:
         if self.keep and stack.containers and not self.cancelled.is_set():
+            self.console.note(f"kept {stack.name}: make ps, make env, make down with SUITE={stack.name}")
             return None
         with self.console.stage(suite.name, "down"), stack.timed("down"):
             try:

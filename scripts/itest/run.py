@@ -96,6 +96,8 @@ def _go(
     started = time.monotonic()
     _bring_images(progress.suites, console, interrupts)
     jobs = settings.jobs or (1 if _share_a_port(progress.suites) else capacity.jobs(len(progress.suites)))
+    if jobs < len(progress.suites):
+        console.note(f"{jobs} of {len(progress.suites)} suites at a time")
     lane = Lane(
         run=one,
         console=console,
