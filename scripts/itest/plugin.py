@@ -31,15 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Stacks:
-    """The stacks that this pytest process reaches, by suite, and those of them that it has to remove."""
+    """The stacks that this pytest process reaches, by suite; those that it started go when it closes."""
 
     root: Path
     worker: str  # "" without pytest-xdist
     report: Callable[[str], None]
     open: dict[str, tuple[Stack, Cleaner]] = field(default_factory=dict)
-    ours: list[Stack] = field(default_factory=list)
     suites: dict[str, Suite] = field(default_factory=dict)
-    closing: ExitStack = field(default_factory=ExitStack)
+    closing: ExitStack = field(default_factory=ExitStack)  # all that this process started
 
     def suite_of(self, path: Path) -> Suite | None:
         """The suite whose tests folder holds a file; None for tests that need no stack, such as tests/toolkit."""
@@ -69,7 +68,7 @@ class _Stacks:
             kept = stack.kept(suite)
             if len(kept) > 1:
                 problem = f"suite {suite.name}: several kept stacks to attach to: {', '.join(kept)}"
-                hint = f"make down SUITE={suite.name} ALL=1, or docker compose -p {kept[0]} down -v"
+                hint = f"remove all but one: make down SUITE={kept[0]}"
                 raise ItestError("usage", problem, hint=hint, cause="attach")
             if kept:
                 self.report(f"itest: attached to {kept[0]}, which stays")
@@ -95,7 +94,7 @@ class _Stacks:
         os.environ.update(images.pin(suite.config, suite.texts))
         images.ensure(images.needs_of(suite.config), self.report)
         own = Stack(suite, suite.project(f"{name}-{self.worker}" if self.worker else name))
-        self.ours.append(own)
+        self.closing.callback(own.down)
         self.report(f"itest: starting {own.name}")
         stack.start(own)
         self.report(f"itest: {own.name} is ready after {sum(own.timings.values()):.1f} s")
@@ -117,8 +116,6 @@ class _Stacks:
         """Close connections and remove what this process started."""
         for _, cleaner in self.open.values():
             cleaner.close()
-        for stack in self.ours:
-            stack.down()
         self.closing.close()
 
 
