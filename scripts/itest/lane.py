@@ -49,6 +49,9 @@ class Lane:
             exit_code = self._pytest(suite, stack, folder, junit)
         except ItestError as problem:
             error = problem
+        except BaseException:
+            self._down(suite, stack)  # a bug keeps its traceback, and leaves no stack behind
+            raise
         if self.cancelled.is_set():
             error = _interrupted(suite, folder)
         failure = self._keep_evidence(suite, stack, folder, error)

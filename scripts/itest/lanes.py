@@ -46,6 +46,10 @@ def run_all(
                 report(ANSWERS[min(answered, len(ANSWERS) - 1)])
     except KeyboardInterrupt:
         results |= {suite.name: _abandoned(suite) for suite in running.values()}
+    except BaseException:
+        interrupts.cancelled.set()  # a bug in one lane: the others clean up before its traceback is shown
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
     pool.shutdown(wait=False, cancel_futures=True)
     return results
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from itest.compose import Container, logs
 from itest.errors import ItestError
-from itest.stack.ready import EXIT_MEANINGS
+from itest.stack.ready import meaning, verdict
 from itest.stack.stack import Stack
 
 TAIL = 15  # lines of the log that are shown at once
@@ -40,20 +40,12 @@ def cannot_check(container: Container) -> str:
 def _problem(container: Container) -> tuple[str, str, str] | None:
     state = container.state
     if state.get("OOMKilled"):
-        variable = f"{container.service.upper().replace('-', '_')}_MEMORY"
-        return (
-            "oom",
-            "was killed for using more memory than its mem_limit",
-            f"raise mem_limit in its layer ({variable})",
-        )
-    code = state["ExitCode"]
-    meaning = f"code {code} ({EXIT_MEANINGS[code]})" if code in EXIT_MEANINGS else f"code {code}"
-    if container.restarts or state["Status"] == "restarting":
-        return "restarting", f"exited with {meaning} and was restarted", "the log says why"
+        return verdict(container)
     if state["Status"] in ("exited", "dead"):
         hint = "the log says why; a test that means to end a service calls stack.kill or stack.stop"
-        return "exited", f"exited with {meaning}", hint
-    return None
+        return "exited", f"exited with {meaning(state['ExitCode'])}", hint
+    problem = verdict(container)
+    return problem if problem and problem[0] in ("oom", "restarting") else None
 
 
 def _lines(path: Path) -> list[str]:

@@ -131,17 +131,17 @@ def verdict(container: Container) -> tuple[str, str, str] | None:
     state = container.state
     by_hand = "the log says why; `make up SUITE=…` starts the same stack and leaves it, to look around"
     if state.get("OOMKilled"):
-        variable = f"{container.service.upper()}_MEMORY"
+        variable = f"{container.service.upper().replace('-', '_')}_MEMORY"
         return (
             "oom",
             "was killed for using more memory than its mem_limit",
             f"raise mem_limit in its layer ({variable})",
         )
     if container.restarts or state["Status"] == "restarting":
-        code = "" if container.running else f" with {_meaning(state['ExitCode'])}"  # docker forgets it at the restart
+        code = "" if container.running else f" with {meaning(state['ExitCode'])}"  # docker forgets it at the restart
         return "restarting", f"exited{code} and was restarted", by_hand
     if state["Status"] in ("exited", "dead"):
-        return "exited", f"exited with {_meaning(state['ExitCode'])} before it was ready", by_hand
+        return "exited", f"exited with {meaning(state['ExitCode'])} before it was ready", by_hand
     if state["Status"] == "paused":
         return "paused", "is paused", f"docker unpause {container.id[:12]}"
     if state["Status"] == "created":
@@ -151,7 +151,8 @@ def verdict(container: Container) -> tuple[str, str, str] | None:
     return None
 
 
-def _meaning(code: int) -> str:
+def meaning(code: int) -> str:
+    """`code 137 (killed, SIGKILL)`."""
     return f"code {code} ({EXIT_MEANINGS[code]})" if code in EXIT_MEANINGS else f"code {code}"
 
 

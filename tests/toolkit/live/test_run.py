@@ -256,17 +256,7 @@ def test_ten_runs_at_once_share_a_machine_without_a_clash(checkout):
     assert checkout.leftovers() == {"containers": [], "networks": []}
 
 
-CRASHES = """
-services:
-  redis:
-    extends: {file: defaults.yaml, service: defaults}
-    x-itest: {kind: redis}
-    image: redis:8.0.2
-    user: "999:999"
-    tmpfs: [/data]
-    command: [sh, -c, "redis-server --protected-mode no; echo the last words; exit 3"]
-    ports: ["127.0.0.1::6379"]
-"""
+CRASHES = REDIS + '    command: [sh, -c, "redis-server --protected-mode no; echo the last words; exit 3"]\n'
 
 
 def test_a_service_that_dies_during_the_tests_is_exit_5_whatever_the_tests_made_of_it(checkout):
@@ -354,3 +344,15 @@ def eventually(check):
         retry=tenacity.retry_if_result(lambda value: not value),
     )
     return retrying(check)
+
+
+def test_a_bug_of_our_own_keeps_its_traceback_writes_the_verdict_and_leaves_no_stack(checkout):
+    checkout.suite("tiny", REDIS)
+    checkout.replace(
+        "scripts/itest/pytesting.py", "    suite = stack.suite\n", "    suite = stack.suite.no_such_thing\n"
+    )
+    ended = checkout.run("run", "--suite", "tiny")
+    assert ended.code == 1, ended.output
+    assert "AttributeError: 'Suite' object has no attribute 'no_such_thing'" in ended.output
+    assert (checkout.summary["exit_code"], checkout.summary["category"]) == (1, "test")
+    assert checkout.leftovers() == {"containers": [], "networks": []}

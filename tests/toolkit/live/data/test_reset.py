@@ -148,6 +148,7 @@ def test_a_changed_schema_is_an_error_that_says_so(conn: Conn, seeded: dict[str,
 def test_an_empty_database_can_be_reset(conn: Conn) -> None:
     reset.prepare(conn)
     reset.reset(conn)
+    assert reset.fingerprint(conn) == ""
 
 
 def test_redis_returns_to_its_seed_and_other_databases_stay(redis_url: str) -> None:
