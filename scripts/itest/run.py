@@ -6,7 +6,6 @@ import os
 import platform
 import secrets
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -58,9 +57,10 @@ def run(root: Path, settings: Settings, console: Console) -> int:
             error = problem
         except KeyboardInterrupt:
             error = ItestError("interrupted", "run: interrupted before a stack was started", cause="interrupted")
-        except Exception:  # noqa: BLE001  # artifacts are written even for a bug of ours, which keeps its traceback
-            traceback.print_exc()
+        except Exception:  # a bug of ours: the artifacts are written even so, and its traceback is kept
             error = ItestError("test", "run: a bug in itest, see the traceback", hint="please report it", cause="bug")
+            _conclude(root, console, one, progress, error)
+            raise
         code = _conclude(root, console, one, progress, error)
     if interrupts.heard >= PATIENCE:
         os._exit(code)  # not sys.exit, which would wait for what was just given up
