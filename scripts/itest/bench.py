@@ -19,7 +19,7 @@ import psycopg
 from itest import compose, images
 from itest import stack as stacks
 from itest import suite as suites
-from itest.data import reset
+from itest.data import baseline
 from itest.machine import engine
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
@@ -167,7 +167,7 @@ def _forty_tables(suite: Suite) -> Iterator[psycopg.Connection]:
             for number in range(4):
                 rows = f"INSERT INTO t{number} (up, name) SELECT nullif({number}, 0), 'x' FROM generate_series(1, 20)"
                 connection.execute(rows.encode())
-            reset.prepare(connection)
+            baseline.prepare(connection)
             yield connection
     finally:
         stack.down()
@@ -181,7 +181,7 @@ def _dirty(connection: psycopg.Connection) -> None:
 def _reset(connection: psycopg.Connection) -> float:
     _dirty(connection)
     started = time.monotonic()
-    reset.reset(connection)
+    baseline.reset(connection)
     return time.monotonic() - started
 
 
@@ -193,7 +193,7 @@ def _truncate(connection: psycopg.Connection) -> float:
         f"TRUNCATE {', '.join(f't{number}' for number in range(TABLES))} RESTART IDENTITY CASCADE".encode()
     )
     elapsed = time.monotonic() - started
-    reset.reset(connection)
+    baseline.reset(connection)
     return elapsed
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import redis
     import requests
 
-    from itest.stack.isolation import Cleaner
+    from itest.isolation.isolation import Cleaner
 
 
 @dataclass
@@ -51,7 +51,7 @@ class _Stacks:
 
     def get(self, suite: Suite) -> tuple[Stack, Cleaner]:
         """The suite's stack and what cleans it, reached at the first call."""
-        from itest.stack.isolation import Cleaner
+        from itest.isolation.isolation import Cleaner
 
         if suite.name not in self.open:
             stack = self._reach(suite)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from itest.data import fixtures, migrate, migrations, reset, sql
+from itest.data import baseline, fixtures, migrate, migrations, sql
 from itest.data.fixtures import Fixture
 from itest.data.fixtures_redis import Command
 from itest.data.migrations import Migration
@@ -64,17 +64,17 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
     """
     with ExitStack() as opened:
         sessions = [opened.enter_context(_session(addresses[name])) for name in one.databases]
-        if sessions and all(reset.fingerprint(session) == one.fingerprint for session in sessions):
+        if sessions and all(baseline.fingerprint(session) == one.fingerprint for session in sessions):
             return "seeded before"
         for session in sessions:
-            if reset.fingerprint(session, reset.MIGRATED) is not None:
-                reset.reset(session, reset.MIGRATED)
+            if baseline.fingerprint(session, baseline.MIGRATED) is not None:
+                baseline.reset(session, baseline.MIGRATED)
         done = []
         if one.migrations:
             applied = migrate.apply(addresses[one.databases[0]], one.migrations)
             done.append(_count(len(applied), "migration"))
         for session in sessions:
-            reset.prepare(session, reset.MIGRATED)
+            baseline.prepare(session, baseline.MIGRATED)
         for name, service in one.suite.services.items():
             if service.kind == "redis":
                 _flush(addresses[name])
@@ -82,7 +82,7 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
             loaded = fixtures.load(one.fixtures, addresses)
             done.append(_count(sum(each.files for each in loaded), "fixture"))
         for session in sessions:
-            reset.prepare(session, fingerprint=one.fingerprint)
+            baseline.prepare(session, fingerprint=one.fingerprint)
     return ", ".join(done) or "no data"
 
 
@@ -91,7 +91,7 @@ def reseed(one: Plan, addresses: Mapping[str, str]) -> str:
     done = prepare(one, addresses)
     for name in one.databases:
         with _session(addresses[name]) as session:
-            reset.reset(session)
+            baseline.reset(session)
     for name, service in one.suite.services.items():
         if service.kind == "redis":
             _flush(addresses[name], fixtures.commands(one.fixtures, name))
@@ -106,7 +106,7 @@ def _flush(address: str, seed: Sequence[Command] = ()) -> None:
     import redis
 
     with redis.Redis.from_url(address) as client:
-        reset.reset_redis(client, seed)
+        baseline.reset_redis(client, seed)
 
 
 def _count(number: int, what: str) -> str:

@@ -58,7 +58,7 @@ class Target:
 
     @property
     def address(self) -> str:
-        return KINDS[self.service.kind].address(self.endpoint(), self.container.environment)
+        return KINDS[self.service.kind].address(self.endpoint(), self.container.environment, "")
 
 
 def checks_of(service: Service, container: Container) -> tuple[Check, ...]:

@@ -74,7 +74,7 @@ class Stack:
     def dsn(self, service: str, *, user: str = "", password: str = "") -> str:
         """The connection string of a store, as its own superuser unless a user is named."""
         if self._service(service).kind == "postgres":
-            return postgres_dsn(self.endpoint(service), self.env(service), user, password)
+            return postgres_dsn(self.endpoint(service), self.env(service), "", user, password)
         return self._target(service).address
 
     def env(self, service: str) -> Mapping[str, str]:
@@ -140,7 +140,8 @@ class Stack:
                 continue
             prefix = f"ITEST_{service.name.upper().replace('-', '_')}"
             host, port = self.endpoint(service.name)
-            address = KINDS[service.kind].address(Endpoint(host, port), container.environment) if service.kind else ""
+            where = Endpoint(host, port)
+            address = KINDS[service.kind].address(where, container.environment, "") if service.kind else ""
             found |= {f"{prefix}_HOST": host, f"{prefix}_PORT": str(port)}
             if address:
                 found[f"{prefix}_{'DSN' if service.stores else 'URL'}"] = address

@@ -24,20 +24,33 @@ Environment = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Kind:
-    """port: the usual container port; stores: holds data that tests must find clean; address: DSN or URL."""
+    """What is known of a kind of service.
+
+    port: the usual container port. address: (endpoint, environment, place) -> DSN or URL. place: of a store, what a
+    worker has of its own in it (a database, a vhost …), as the end of the variable by which layers name it:
+    `POSTGRES_DB` for a service called postgres; empty for what holds no data.
+    """
 
     port: int | None
-    stores: bool
-    address: Callable[[Endpoint, Environment], str]
+    address: Callable[[Endpoint, Environment, str], str]
+    place: str = ""
+
+    @property
+    def stores(self) -> bool:
+        """Whether it holds data that tests must find clean."""
+        return bool(self.place)
 
 
-def postgres_dsn(endpoint: Endpoint, environment: Environment, user: str = "", password: str = "") -> str:
+def postgres_dsn(
+    endpoint: Endpoint, environment: Environment, place: str = "", user: str = "", password: str = ""
+) -> str:
     """A libpq URI: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 
-    user, password: of another role than the image's superuser, whose password then is not used.
+    place: another database than the image's own. user, password: of another role than the image's superuser, whose
+    password then is not used.
     """
     superuser = environment.get("POSTGRES_USER") or "postgres"
-    database = environment.get("POSTGRES_DB") or superuser  # the image's own defaults
+    database = place or environment.get("POSTGRES_DB") or superuser  # the image's own defaults
     if user in ("", superuser):
         password = password or environment.get("POSTGRES_PASSWORD", "")
     name = quote(user or superuser, safe="")
@@ -45,16 +58,25 @@ def postgres_dsn(endpoint: Endpoint, environment: Environment, user: str = "", p
     return f"postgresql://{name}{secret}@{endpoint.host}:{endpoint.port}/{quote(database, safe='')}"
 
 
-def redis_dsn(endpoint: Endpoint, environment: Environment) -> str:
-    """https://www.iana.org/assignments/uri-schemes/prov/redis"""
+def redis_dsn(endpoint: Endpoint, environment: Environment, place: str = "") -> str:
+    """https://www.iana.org/assignments/uri-schemes/prov/redis; place: the number of a logical database."""
     password = environment.get("REDIS_PASSWORD", "")
     secret = f":{quote(password, safe='')}@" if password else ""
-    return f"redis://{secret}{endpoint.host}:{endpoint.port}/0"
+    return f"redis://{secret}{endpoint.host}:{endpoint.port}/{place or 0}"
+
+
+def rabbitmq_url(endpoint: Endpoint, environment: Environment, place: str = "") -> str:
+    """https://www.rabbitmq.com/docs/uri-spec; place: a virtual host. The image's own default is guest, `/`."""
+    user = quote(environment.get("RABBITMQ_DEFAULT_USER") or "guest", safe="")
+    password = quote(environment.get("RABBITMQ_DEFAULT_PASS") or "guest", safe="")
+    vhost = quote(place or environment.get("RABBITMQ_DEFAULT_VHOST") or "/", safe="")
+    return f"amqp://{user}:{password}@{endpoint.host}:{endpoint.port}/{vhost}"
 
 
 KINDS: Mapping[str, Kind] = {
-    "postgres": Kind(5432, True, postgres_dsn),
-    "redis": Kind(6379, True, redis_dsn),
-    "http": Kind(None, False, lambda endpoint, _: f"http://{endpoint.host}:{endpoint.port}"),
-    "tcp": Kind(None, False, lambda endpoint, _: f"tcp://{endpoint.host}:{endpoint.port}"),
+    "postgres": Kind(5432, postgres_dsn, place="DB"),
+    "redis": Kind(6379, redis_dsn, place="DB"),
+    "rabbitmq": Kind(5672, rabbitmq_url, place="VHOST"),
+    "http": Kind(None, lambda endpoint, *_: f"http://{endpoint.host}:{endpoint.port}"),
+    "tcp": Kind(None, lambda endpoint, *_: f"tcp://{endpoint.host}:{endpoint.port}"),
 }

@@ -250,6 +250,7 @@ DOCUMENTATION = {
     "www.freedesktop.org",
     "www.iana.org",
     "www.postgresql.org",
+    "www.rabbitmq.com",
     "www.rfc-editor.org",
 }
 HOST = re.compile(r"(?<![\w.-])(?:[a-z0-9-]+\.)+(?:org|com|io|net|dev|cn|edu|aws|gov|cloud)(?![\w.-]*\w)")

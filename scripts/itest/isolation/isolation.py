@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from itest import data
-from itest.data import fixtures, reset, sql
+from itest.data import baseline, fixtures, sql
 from itest.errors import ItestError
 from itest.stack.stack import Stack
 
@@ -38,9 +38,9 @@ class Cleaner:
                 raise self._unreachable(name, "a test took it away")
             with self._reached(name):
                 if service.kind == "postgres":
-                    reset.reset(self._session(name))
+                    baseline.reset(self._session(name))
                 elif service.kind == "redis":
-                    reset.reset_redis(self._client(name), fixtures.commands(self.plan.fixtures, name))
+                    baseline.reset_redis(self._client(name), fixtures.commands(self.plan.fixtures, name))
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -88,7 +88,7 @@ class Cleaner:
         dsn = self.stack.dsn(service)  # another port after a restart
         session = self._sessions.get(dsn)
         if session is None or session.closed or session.broken:
-            session = self._sessions[dsn] = sql.connect(dsn, "itest reset", lock_timeout=reset.LOCK_TIMEOUT)
+            session = self._sessions[dsn] = sql.connect(dsn, "itest reset", lock_timeout=baseline.LOCK_TIMEOUT)
         return session
 
     def _client(self, service: str) -> redis.Redis:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis
 
-from itest.data import reset
+from itest.data import baseline
 from itest.errors import ItestError
 
 Conn = psycopg.Connection
@@ -55,7 +55,7 @@ def state(conn: Conn) -> dict[str, Any]:
 @pytest.fixture
 def seeded(conn: Conn) -> dict[str, Any]:
     conn.execute(SCHEMA.encode())
-    reset.prepare(conn)
+    baseline.prepare(conn)
     return state(conn)
 
 
@@ -70,13 +70,13 @@ def test_everything_returns_to_the_baseline_exactly(conn: Conn, seeded: dict[str
                 INSERT INTO itest_migrations VALUES (7)"""
         )
         assert state(conn) != seeded
-        reset.reset(conn)
+        baseline.reset(conn)
         assert state(conn) == seeded
     assert conn.execute("SELECT count(*) FROM itest_migrations").fetchone() == (3,)
 
 
 def test_the_session_is_as_strict_as_before(conn: Conn, seeded: dict[str, Any]) -> None:
-    reset.reset(conn)
+    baseline.reset(conn)
     assert conn.execute("SHOW session_replication_role").fetchone() == ("origin",)
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         conn.execute("INSERT INTO people (name, boss) VALUES ('x', 99)")
@@ -87,7 +87,7 @@ def test_an_open_transaction_of_the_test_itself_is_rolled_back(dsn: str, conn: C
         own.execute("DELETE FROM other.log")
         with pytest.raises(psycopg.errors.DivisionByZero):
             own.execute("SELECT 1 / 0")  # from here on the transaction refuses everything
-        reset.reset(own)
+        baseline.reset(own)
         assert own.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     assert state(conn) == seeded
 
@@ -96,59 +96,59 @@ def test_an_open_transaction_of_the_test_itself_is_rolled_back(dsn: str, conn: C
     "statement", ["INSERT INTO people (name) VALUES ('new')", "SELECT * FROM people WHERE id = 1 FOR UPDATE"]
 )
 def test_a_session_that_keeps_its_locks_is_named(dsn: str, conn: Conn, seeded: dict[str, Any], statement: str) -> None:
-    reset.prepare(conn, lock_timeout=0.2)
+    baseline.prepare(conn, lock_timeout=0.2)
     with psycopg.connect(dsn, application_name="shop") as other, psycopg.connect(dsn) as reader:
         reader.execute("TABLE people")
         other.execute(statement.encode())
         with pytest.raises(ItestError, match=r"reset test_\d+: another session kept its locks") as caught:
-            reset.reset(conn)
+            baseline.reset(conn)
         assert (caught.value.category, caught.value.cause) == ("data", "reset")
         assert f"pid {other.info.backend_pid} (shop), idle in transaction for" in caught.value.message
         assert statement in caught.value.message
         assert str(reader.info.backend_pid) not in caught.value.message, "who only reads blocks nothing"
         other.rollback()
-        reset.reset(conn)
+        baseline.reset(conn)
     assert state(conn) == seeded
 
 
 def test_role_and_settings_of_the_session_return_too(conn: Conn, seeded: dict[str, Any]) -> None:
     conn.execute("SET search_path = other; SET ROLE pg_monitor")
-    reset.reset(conn)
+    baseline.reset(conn)
     assert conn.execute("SELECT current_user::text, current_schema()::text").fetchone() == ("postgres", "public")
 
 
 def test_whoever_attaches_to_a_prepared_database_can_reset_it(dsn: str, conn: Conn) -> None:
     conn.execute(SCHEMA.encode())
-    assert not reset.fingerprint(conn) is not None
-    reset.prepare(conn)
+    assert not baseline.fingerprint(conn) is not None
+    baseline.prepare(conn)
     before = state(conn)
     conn.execute("INSERT INTO people (name) VALUES ('x')")
     with psycopg.connect(dsn, autocommit=True) as later:
-        assert reset.fingerprint(later) == ""
-        reset.reset(later)
+        assert baseline.fingerprint(later) == ""
+        baseline.reset(later)
     assert state(conn) == before
 
 
 def test_preparing_again_takes_a_new_baseline(conn: Conn, seeded: dict[str, Any]) -> None:
     conn.execute("INSERT INTO people (name) VALUES ('new')")
-    reset.prepare(conn)
+    baseline.prepare(conn)
     now = state(conn)
     conn.execute("TRUNCATE people RESTART IDENTITY CASCADE")
-    reset.reset(conn)
+    baseline.reset(conn)
     assert state(conn) == now != seeded
 
 
 def test_a_changed_schema_is_an_error_that_says_so(conn: Conn, seeded: dict[str, Any]) -> None:
     conn.execute("DROP TABLE nothing")
     with pytest.raises(ItestError, match=r'relation "public\.nothing" does not exist') as caught:
-        reset.reset(conn)
+        baseline.reset(conn)
     assert caught.value.hint == "if a test changed the schema, it has to change it back"
 
 
 def test_an_empty_database_can_be_reset(conn: Conn) -> None:
-    reset.prepare(conn)
-    reset.reset(conn)
-    assert reset.fingerprint(conn) == ""
+    baseline.prepare(conn)
+    baseline.reset(conn)
+    assert baseline.fingerprint(conn) == ""
 
 
 def test_redis_returns_to_its_seed_and_other_databases_stay(redis_url: str) -> None:
@@ -157,7 +157,7 @@ def test_redis_returns_to_its_seed_and_other_databases_stay(redis_url: str) -> N
         client.set("leftover", "1")
         seed = [("SET", "a", "1"), ("DEL", "l"), ("RPUSH", "l", "x", "y"), ("PEXPIRE", "l", "60000")]
         for _ in range(2):
-            reset.reset_redis(client, seed)
+            baseline.reset_redis(client, seed)
             assert sorted(client.keys()) == [b"a", b"l"]
             assert client.lrange("l", 0, -1) == [b"x", b"y"]
             assert client.pttl("l") > 50_000
