@@ -10,7 +10,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class Container:
     ports: Mapping[int, tuple[str, int]]  # container port -> (host, host port), only published ones
     state: Mapping[str, Any]  # docker's own State: Status, ExitCode, OOMKilled, Health …
     restarts: int
+    name: str = ""
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)  # network -> how others in it find this one
 
     @property
     def running(self) -> bool:
@@ -71,11 +73,15 @@ class Container:
 
 @dataclass(frozen=True)
 class Project:
-    """A compose project: its name and the env files that name its layers. Paths are absolute."""
+    """A compose project: its name and the env files that name its layers. Paths are absolute.
+
+    variables: what its layers read beside the env files and this process's environment, over both.
+    """
 
     name: str
     root: Path
     env_files: tuple[Path, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as `docker compose config` prints it."""
@@ -83,11 +89,17 @@ class Project:
             config: dict[str, Any] = self._client.compose.config(return_json=True)
             return config
 
-    def up(self, services: Sequence[str], *, dependencies: bool = True) -> None:
-        """Create and start services; returns as soon as they run, ready or not."""
+    def up(self, services: Sequence[str], *, dependencies: bool = True, start: bool = True) -> None:
+        """Create and start services; returns as soon as they run, ready or not. start: False only creates them."""
         with self._run("service", "start", f"stack {self.name}"):
             self._client.compose.up(
-                list(services), detach=True, quiet=True, no_build=True, pull="never", dependencies=dependencies
+                list(services),
+                detach=start,
+                start=start,
+                quiet=True,
+                no_build=True,
+                pull="never",
+                dependencies=dependencies,
             )
 
     def down(self, *, timeout: int = 1) -> None:
@@ -106,7 +118,7 @@ class Project:
 
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command inside a service and return what it printed. Raises DockerException when it fails."""
-        with _inside(self.root):
+        with _inside(self.root), _reading(self.variables):
             return str(self._client.compose.execute(service, list(command), tty=False))
 
     def command(self, *arguments: str) -> list[str]:
@@ -132,7 +144,7 @@ class Project:
         from python_on_whales.exceptions import DockerException
 
         try:
-            with _inside(self.root):
+            with _inside(self.root), _reading(self.variables):
                 yield
         except DockerException as error:
             profile = ",".join(path.stem for path in self.env_files[1:])
@@ -183,9 +195,35 @@ def remove(project: str) -> None:
     """Remove all that carries a project's label, without its files: they may be other ones by now, or gone."""
     label = f"label={PROJECT_LABEL}={project}"
     for kind, flags in (("container", ["--force", "--volumes"]), ("network", []), ("volume", ["--force"])):
+        if kind == "network":
+            part(project)
         every = ["--all"] if kind == "container" else []
         if ids := _docker(kind, "ls", *every, "--quiet", "--filter", label).split():
             _docker(kind, "rm", *flags, *ids)
+
+
+def networks(project: str) -> dict[str, str]:
+    """The networks of a project that exist: their name in the compose files -> their name in docker."""
+    line = '{{.Label "com.docker.compose.network"}} {{.Name}}'
+    listing = _docker("network", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", line)
+    return dict(entry.split(" ", 1) for entry in listing.splitlines())
+
+
+def join(container: Container, network: str, aliases: Sequence[str]) -> None:
+    """Let a container into one more network, where it is found by these names. Raises ItestError (engine)."""
+    _docker("network", "connect", *(f"--alias={alias}" for alias in aliases), network, container.id)
+
+
+def part(project: str) -> None:
+    """Take the containers of other projects out of a project's networks, which can't be removed before.
+
+    One that is stopped, too: it could never start again.
+    """
+    for network in networks(project).values():
+        members = _docker("container", "ls", "--all", "--quiet", "--no-trunc", "--filter", f"network={network}").split()
+        for one in inspect(members):
+            if one.project != project:
+                _docker("network", "disconnect", "--force", network, one.id)
 
 
 def leases() -> dict[str, str]:
@@ -220,6 +258,8 @@ def _container(raw: dict[str, Any]) -> Container:
         ports=published,
         state=raw["State"],
         restarts=raw["RestartCount"],
+        name=raw["Name"].removeprefix("/"),
+        aliases={name: one["Aliases"] or [] for name, one in raw["NetworkSettings"]["Networks"].items()},
     )
 
 
@@ -228,6 +268,21 @@ def _holder(port: int) -> str:
     ours = leases()
     holding = (one.project for one in containers({}) if port in {published for _, published in one.ports.values()})
     return next((project for project in holding if project in ours), "")
+
+
+@contextmanager
+def _reading(variables: Mapping[str, str]) -> Iterator[None]:
+    """Compose reads variables from this process's environment: on a command line everybody would see them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixtures that a suite's tests use, and a clean state before each of them.
+"""The pytest plugin: the fixtures that a suite's tests use, and a clean state around each of them.
 
 Under `make itest` the tests reach the run's own stack. Called directly (`pytest tests/api -k refund`, an IDE) they
 attach to the suite's kept stack, or start one and remove it afterwards. Each pytest-xdist worker has its own stack.
@@ -7,10 +7,9 @@ Every public fixture may be overridden in a conftest.py.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,105 +17,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from itest.errors import ItestError, exit_code
+from itest.reach import Stacks
 from itest.stack.stack import Stack
-from itest.suite.suite import Suite
+from itest.suite.schema import ISOLATIONS, nearest
 
 if TYPE_CHECKING:
-    import psycopg
     import redis
     import requests
 
-    from itest.isolation.isolation import Cleaner
+    from itest.isolation import Database, Isolation, Resettable
 
 
-@dataclass
-class _Stacks:
-    """The stacks that this pytest process reaches, by suite; those that it started go when it closes."""
-
-    root: Path
-    worker: str  # "" without pytest-xdist
-    report: Callable[[str], None]
-    open: dict[str, tuple[Stack, Cleaner]] = field(default_factory=dict)
-    suites: dict[str, Suite] = field(default_factory=dict)
-    closing: ExitStack = field(default_factory=ExitStack)  # all that this process started
-
-    def suite_of(self, path: Path) -> Suite | None:
-        """The suite whose tests folder holds a file; None for tests that need no stack, such as tests/toolkit."""
-        from itest import suite
-
-        if not self.suites and (self.root / suite.SUITES).is_dir():
-            self.suites = {name: suite.load(self.root, name) for name in suite.names(self.root)}
-        found = [one for one in self.suites.values() if path.is_relative_to(self.root / one.tests)]
-        return max(found, key=lambda one: len(one.tests.parts), default=None)
-
-    def get(self, suite: Suite) -> tuple[Stack, Cleaner]:
-        """The suite's stack and what cleans it, reached at the first call."""
-        from itest.isolation.isolation import Cleaner
-
-        if suite.name not in self.open:
-            stack = self._reach(suite)
-            self.open[suite.name] = (stack, Cleaner(stack))
-        return self.open[suite.name]
-
-    def _reach(self, suite: Suite) -> Stack:
-        from itest import settings, stack
-
-        given = json.loads(os.environ.get("ITEST_STACK", "[]"))
-        if given and given[0] == suite.name:
-            return stack.attach(suite, given[1]) if self.worker in ("", "gw0") else self._start(suite, given[1])
-        if not self.worker:
-            kept = stack.kept(suite)
-            if len(kept) > 1:
-                problem = f"suite {suite.name}: several kept stacks to attach to: {', '.join(kept)}"
-                hint = f"remove all but one: make down SUITE={kept[0]}"
-                raise ItestError("usage", problem, hint=hint, cause="attach")
-            if kept:
-                self.report(f"itest: attached to {kept[0]}, which stays")
-                attached = stack.attach(suite, kept[0])
-                # A service may have died since it was left, or lost its data; plain compose starts without any.
-                stack.settle(attached, factor=settings.read().timeout_factor)
-                return attached
-        return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
-
-    def _start(self, suite: Suite, name: str) -> Stack:
-        from itest import compose, images, runs, stack
-        from itest import suite as suites
-        from itest.machine import engine
-        from itest.stack.sweep import sweep
-
-        compose.scrub_environment()
-        engine.ensure(self.report)
-        if "ITEST_LEASE" not in os.environ:  # else a run is the owner, and we are one of its pytest-xdist workers
-            os.environ["ITEST_LEASE"] = f"run {name}"
-            self.closing.enter_context(runs.alive(self.root, name))
-            sweep(self.root, self.report)
-        suites.check(suite)
-        os.environ.update(images.pin(suite.config, suite.texts))
-        images.ensure(images.needs_of(suite.config), self.report)
-        own = Stack(suite, suite.project(f"{name}-{self.worker}" if self.worker else name))
-        self.closing.callback(own.down)
-        self.report(f"itest: starting {own.name}")
-        stack.start(own)
-        self.report(f"itest: {own.name} is ready after {sum(own.timings.values()):.1f} s")
-        return own
-
-    def said(self, path: Path, since: float) -> dict[str, str]:
-        """What the services of a test's stack printed since then; nothing for a test that has reached no stack."""
-        from itest.stack.said import said
-
-        suite = self.suite_of(path)
-        if suite is None or suite.name not in self.open:
-            return {}
-        try:
-            return said(self.open[suite.name][0], since)
-        except ItestError as error:
-            return {"docker": str(error)}
-
-    def close(self) -> None:
-        """Close connections and remove what this process started."""
-        for _, cleaner in self.open.values():
-            cleaner.close()
-        self.closing.close()
+class StateWarning(pytest.PytestWarning):
+    """A test left a transaction open, or changed the schema. Set right; `-W error` turns it into a failure."""
 
 
 @dataclass
@@ -138,13 +51,21 @@ class _Running:
         self.file.write_text("\n".join(self.nodes), encoding="utf-8")
 
 
-_STACKS = pytest.StashKey[_Stacks]()
+_STACKS = pytest.StashKey[Stacks]()
 _BEGAN = pytest.StashKey[float]()
+_LAST = pytest.StashKey[bool]()  # of this worker
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "leave a copy of the database of each failed test, and the stack; KEEP=1 with make does"
+    parser.getgroup("itest").addoption("--keep-db", action="store_true", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    strategies = ", ".join(ISOLATIONS)
+    config.addinivalue_line("markers", f"isolation(strategy): another strategy than the suite's: {strategies}")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    config.stash[_STACKS] = _Stacks(config.rootpath, worker, _reporter(config))
+    config.stash[_STACKS] = Stacks(config.rootpath, worker, _reporter(config))
     running = os.environ.get("ITEST_RUNNING")
     if running and not worker:  # pytest-xdist tells its controller which tests run
         config.pluginmanager.register(_Running(Path(running)), "itest-running")
@@ -153,6 +74,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # Not at unconfigure: pytest-xdist waits for a worker until this is done, and may kill it afterwards.
     session.config.stash[_STACKS].close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a strategy that there isn't before the first test runs."""
+    for item in items:
+        for marker in item.iter_markers("isolation"):
+            if len(marker.args) != 1 or marker.args[0] not in ISOLATIONS:
+                given = ", ".join(map(repr, marker.args)) or "nothing"
+                raise pytest.UsageError(
+                    f"{item.nodeid}: isolation({given}): no such strategy; {nearest(given, ISOLATIONS)}"
+                )
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    item.stash[_LAST] = nextitem is None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -165,6 +101,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     for service, text in item.config.stash[_STACKS].said(item.path, item.stash[_BEGAN]).items():
         # pytest shows it as "Captured stdout of …", and its JUnit takes what begins so for the test's own output.
         item.add_report_section("test", f"stdout of service {service}, log during this", text)
+    if call.when == "call" and (item.config.getoption("keep_db") or os.environ.get("ITEST_KEEP")):
+        for command in item.config.stash[_STACKS].keep(item.path, item.name):
+            item.add_report_section("test", "stdout of the database, kept as this test left it", f"{command}\n")
 
 
 def _reporter(config: pytest.Config) -> Callable[[str], None]:
@@ -179,8 +118,8 @@ def _reporter(config: pytest.Config) -> Callable[[str], None]:
     return report
 
 
-def _reach(request: pytest.FixtureRequest) -> tuple[Stack, Cleaner]:
-    """Stack and cleaner of the test's suite. No stack means no tests: the session ends with the error's exit code."""
+def _reach(request: pytest.FixtureRequest) -> tuple[Stack, Isolation]:
+    """Stack and isolation of the test's suite. No stack means no tests: the session ends with the error's exit code."""
     stacks = request.config.stash[_STACKS]
     try:
         suite = stacks.suite_of(request.path)
@@ -197,24 +136,59 @@ def stack(request: pytest.FixtureRequest) -> Stack:
     return _reach(request)[0]
 
 
+@pytest.fixture(scope="module")
+def stores() -> Sequence[Resettable]:
+    """Stores of the suite's own making that are clean for every test, beside PostgreSQL, Redis and RabbitMQ."""
+    return ()
+
+
 @pytest.fixture(autouse=True)
-def _clean_state(request: pytest.FixtureRequest) -> None:
-    """Every test of a suite begins at the seeded state, whatever the one before it did."""
-    if request.config.stash[_STACKS].suite_of(request.path) is None:
+def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test of a suite begins at the seeded state, and is blamed for what it leaves and can't be undone."""
+    item = request.node
+    suite = item.config.stash[_STACKS].suite_of(item.path)
+    if suite is None:
+        yield
         return
-    _, cleaner = _reach(request)
+    _, isolation = _reach(request)
+    isolation.own = request.getfixturevalue("stores")
+    marker = item.get_closest_marker("isolation")
+    os.environ["PGAPPNAME"] = f"test {item.name}"[:63]  # of connections that the test opens: pg_stat_activity shows it
+    with _blaming(item):
+        _say(item, isolation.begin(marker.args[0] if marker else suite.isolation))
+    yield
+    with _blaming(item):
+        _say(item, isolation.end(last=item.stash[_LAST]))
+
+
+@contextmanager
+def _blaming(item: pytest.Item) -> Iterator[None]:
+    """Fail the test for a state that it left, in a category of its own."""
     try:
-        cleaner.reset()
+        yield
     except ItestError as error:
-        request.node.user_properties += [("itest.category", error.category), ("itest.cause", error.cause)]
+        item.user_properties += [("itest.category", error.category), ("itest.cause", error.cause)]
         pytest.fail(str(error), pytrace=False)
 
 
+def _say(item: pytest.Item, notes: Iterable[str]) -> None:
+    for note in notes:
+        item.warn(StateWarning(note))
+
+
 @pytest.fixture
-def db(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to the suite's PostgreSQL, in autocommit: what it writes, the services see at once."""
-    with _reach(request)[1].connection() as connection:
-        yield connection
+def db(request: pytest.FixtureRequest, _clean_state: None) -> Database:
+    """A psycopg connection to the suite's PostgreSQL, in autocommit: what it writes, the services see at once.
+
+    `db.snapshot()` keeps a state of the database, `db.restore()` returns to it.
+    """
+    return _reach(request)[1].database()
+
+
+@pytest.fixture
+def left_behind(request: pytest.FixtureRequest) -> Callable[[], dict[str, list[str]]]:
+    """`left_behind()`: what differs from the seeded state at this moment, by service: `{"redis": ["key cart:1 …"]}`."""
+    return _reach(request)[1].dirt
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""The data stage: migrations as production would run them, then fixtures, then the baseline that tests return to."""
+"""The data stage: migrations as production would run them, then fixtures, then the baseline that tests return to.
+
+Last, each PostgreSQL database is sealed as a template, from which copies are made.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from itest.data import baseline, fixtures, migrate, migrations, sql
+from itest.data import baseline, fixtures, migrate, migrations, sql, template
 from itest.data.fixtures import Fixture
 from itest.data.fixtures_redis import Command
 from itest.data.migrations import Migration
@@ -30,6 +33,11 @@ class Plan:
     @property
     def databases(self) -> list[str]:
         return [service.name for service in self.suite.services.values() if service.kind == "postgres"]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether tests may need copies of the databases: with isolation `none` nothing is ever brought back."""
+        return self.suite.isolation != "none"
 
     @property
     def fingerprint(self) -> str:
@@ -64,9 +72,10 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
     """
     with ExitStack() as opened:
         sessions = [opened.enter_context(_session(addresses[name])) for name in one.databases]
-        if sessions and all(baseline.fingerprint(session) == one.fingerprint for session in sessions):
+        if sessions and all(_is_seeded(one, session) for session in sessions):
             return "seeded before"
         for session in sessions:
+            template.unseal(session)
             if baseline.fingerprint(session, baseline.MIGRATED) is not None:
                 baseline.reset(session, baseline.MIGRATED)
         done = []
@@ -83,6 +92,9 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
             done.append(_count(sum(each.files for each in loaded), "fixture"))
         for session in sessions:
             baseline.prepare(session, fingerprint=one.fingerprint)
+        if one.sealed:
+            ended = [line for session in sessions for line in template.seal(session)]
+            done.extend(f"ended {line}" for line in ended)
     return ", ".join(done) or "no data"
 
 
@@ -96,6 +108,10 @@ def reseed(one: Plan, addresses: Mapping[str, str]) -> str:
         if service.kind == "redis":
             _flush(addresses[name], fixtures.commands(one.fixtures, name))
     return "back to the seeded state" if done == "seeded before" else done
+
+
+def _is_seeded(one: Plan, session: psycopg.Connection) -> bool:
+    return baseline.fingerprint(session) == one.fingerprint and (template.is_sealed(session) or not one.sealed)
 
 
 def _session(dsn: str) -> psycopg.Connection:

@@ -1,55 +1,78 @@
-"""A clean state before every test, and the connections that tests use, opened once and handed out in a known state."""
+"""The clean state of one suite's stack: before a test, after it, and at the end of a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from itest import data
-from itest.data import baseline, fixtures, sql
-from itest.errors import ItestError
+from itest.data import fixtures
+from itest.data.baseline import Contaminated
+from itest.isolation import copies
+from itest.isolation.database import Database
+from itest.isolation.postgres import PostgresStore
+from itest.isolation.rabbitmq import RabbitStore
+from itest.isolation.redis import RedisStore
+from itest.isolation.resettable import Resettable
 from itest.stack.stack import Stack
 
 if TYPE_CHECKING:
-    import psycopg
     import redis
 
-TIMEOUT = 5.0  # seconds that Redis may take to answer a reset
+BuiltIn = PostgresStore | RedisStore | RabbitStore
 
 
-class Cleaner:
-    """Brings a stack's stores back to their seeded state (strategy `delete`), one round trip a store."""
+class Isolation:
+    """Brings a stack's stores back to their seeded state around every test.
+
+    own: stores of the suite's own making, which tests/<suite>/conftest.py names in its fixture `stores`.
+    """
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.plan = data.plan(stack.suite)
-        self._sessions: dict[str, psycopg.Connection[Any]] = {}  # by address
-        self._clients: dict[str, redis.Redis] = {}
+        self.own: Sequence[Resettable] = ()
+        self._stores = _built_in(stack)
 
-    def reset(self) -> None:
-        """Raises ItestError: data when a test or a service holds locks, service when a store can't be reached."""
-        if self.stack.suite.isolation != "delete":
-            return
-        for name, service in self.stack.suite.services.items():
-            if not service.stores:
-                continue
-            if name in self.stack.halted:  # one that is paused would accept the connection and never answer
-                raise self._unreachable(name, "a test took it away")
-            with self._reached(name):
-                if service.kind == "postgres":
-                    baseline.reset(self._session(name))
-                elif service.kind == "redis":
-                    baseline.reset_redis(self._client(name), fixtures.commands(self.plan.fixtures, name))
+    @property
+    def stores(self) -> list[Resettable]:
+        return [*self._stores, *self.own]
 
-    @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection to the suite's one PostgreSQL for a test, in autocommit."""
-        import psycopg
+    @property
+    def databases(self) -> list[PostgresStore]:
+        return [store for store in self._stores if isinstance(store, PostgresStore)]
 
-        dsn = self.stack.dsn(self.stack.only("postgres"))
-        with psycopg.connect(dsn, autocommit=True, application_name="test") as connection:
-            yield connection
+    def begin(self, strategy: str) -> list[str]:
+        """Before a test. Returns what a person should know of. Raises ItestError (service or data)."""
+        if strategy == "none":
+            return []
+        for store in self.stores:
+            if not isinstance(store, PostgresStore):
+                store.reset()
+        return [note for store in self.databases for note in store.begin(strategy)]
+
+    def end(self, *, last: bool) -> list[str]:
+        """After a test. last: of this worker; everything is then compared with the baseline, row by row.
+
+        Returns what a person should know of. Raises ItestError: data when state leaked that can't be undone, or that
+        an earlier test left unnoticed; service when a store can't be reached.
+        """
+        notes = [note for store in self.databases for note in store.end()]
+        for store in self.stores:
+            if not isinstance(store, PostgresStore):
+                store.reset()
+        if last:
+            self._refuse_dirt()
+        return notes
+
+    def keep(self, label: str) -> list[str]:
+        """Keep the databases as a failed test left them. Returns the commands that open them."""
+        kept = [(store.name, store.keep(label)) for store in self.databases]
+        return [copies.look(self.stack, service, name) for service, name in kept if name]
+
+    def database(self) -> Database:
+        """The test's connection to the suite's one PostgreSQL."""
+        name = self.stack.only("postgres")
+        return next(store for store in self.databases if store.name == name).connection()
 
     def redis_client(self) -> redis.Redis:
         """A client of the suite's one Redis; replies are str."""
@@ -57,44 +80,34 @@ class Cleaner:
 
         return redis.Redis.from_url(self.stack.dsn(self.stack.only("redis")), decode_responses=True)
 
+    def dirt(self) -> dict[str, list[str]]:
+        """What differs from the baseline at this moment, by service; services that are clean are left out."""
+        found = {store.name: store.dirt() for store in self.stores}
+        return {name: lines for name, lines in found.items() if lines}
+
     def close(self) -> None:
         """Close what this opened."""
-        for session in self._sessions.values():
-            session.close()
-        for client in self._clients.values():
-            client.close()
+        for store in self._stores:
+            store.close()
 
-    @contextmanager
-    def _reached(self, service: str) -> Iterator[None]:
-        """Turn what the drivers raise for a store that is gone into an error that names it and says what it is now."""
-        import psycopg
-        import redis
+    def _refuse_dirt(self) -> None:
+        dirt = [f"{name}: {line}" for name, lines in self.dirt().items() for line in lines]
+        if dirt:
+            raise Contaminated(
+                f"suite {self.stack.suite.name}: some test before left state behind: {dirt[0]}",
+                hint="run the suite's tests one by one to see which: ARGS='-x -v'",
+                evidence="\n".join(dirt),
+            )
 
-        try:
-            yield
-        except (psycopg.OperationalError, psycopg.InterfaceError, redis.ConnectionError, redis.TimeoutError) as error:
-            raise self._unreachable(service, " ".join(str(error).split())) from error
-        except ItestError as error:
-            if error.category != "service":
-                raise
-            raise self._unreachable(service, error.message) from error
 
-    def _unreachable(self, service: str, words: str) -> ItestError:
-        problem = f"service {service}: {self.stack.state(service)}, can't return to the seeded state: {words}"
-        hint = f"a test that kills, pauses or stops it has to call `stack.start({service!r})` in the end; or make logs"
-        return ItestError("service", problem, hint=hint, cause="unreachable")
-
-    def _session(self, service: str) -> psycopg.Connection[Any]:
-        dsn = self.stack.dsn(service)  # another port after a restart
-        session = self._sessions.get(dsn)
-        if session is None or session.closed or session.broken:
-            session = self._sessions[dsn] = sql.connect(dsn, "itest reset", lock_timeout=baseline.LOCK_TIMEOUT)
-        return session
-
-    def _client(self, service: str) -> redis.Redis:
-        import redis
-
-        dsn = self.stack.dsn(service)
-        if dsn not in self._clients:
-            self._clients[dsn] = redis.Redis.from_url(dsn, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
-        return self._clients[dsn]
+def _built_in(stack: Stack) -> list[BuiltIn]:
+    plan = data.plan(stack.suite)
+    found: list[BuiltIn] = []
+    for name, service in stack.suite.services.items():
+        if service.kind == "postgres":
+            found.append(PostgresStore(stack, name, plan))
+        elif service.kind == "redis":
+            found.append(RedisStore(stack, name, fixtures.commands(plan.fixtures, name)))
+        elif service.kind == "rabbitmq":
+            found.append(RabbitStore(stack, name))
+    return found

@@ -189,9 +189,6 @@ def _x_itest(name: str, file: YamlFile, members: Mapping[str, Service]) -> dict[
     for key in ("migrations", "fixtures", "tags", "per_worker"):
         said[key] = schema.strings(file, ("x-itest", key), said[key])
     schema.choice(file, ("x-itest", "isolation"), said["isolation"], schema.ISOLATIONS)
-    if said["isolation"] not in ("delete", "none"):
-        problem = f"isolation `{said['isolation']}` is not available yet"
-        raise wrong(file, ("x-itest", "isolation"), problem, "use `delete` (the default) or `none`")
     for member in said["per_worker"]:
         if member not in members:
             problem = f"`per_worker` names `{member}`, which is no service of this suite"

@@ -44,8 +44,8 @@ def test_user_and_database_default_as_in_the_official_image():
 def test_another_role_has_a_password_of_its_own_and_the_same_database():
     environment = {"POSTGRES_USER": "me", "POSTGRES_PASSWORD": "mine"}
     assert postgres_dsn(HERE, environment, user="shop", password="its") == "postgresql://shop:its@127.0.0.1:32768/me"
-    assert postgres_dsn(HERE, environment, "shop") == "postgresql://shop@127.0.0.1:32768/me"
-    assert postgres_dsn(HERE, environment, "me") == "postgresql://me:mine@127.0.0.1:32768/me"
+    assert postgres_dsn(HERE, environment, user="shop") == "postgresql://shop@127.0.0.1:32768/me"
+    assert postgres_dsn(HERE, environment, user="me") == "postgresql://me:mine@127.0.0.1:32768/me"
 
 
 def test_kinds_without_credentials_have_plain_addresses():

@@ -1,0 +1,116 @@
+"""PostgreSQL between tests: the database goes back to its baseline, and is made anew where that isn't enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from itest import data
+from itest.data import sql, template
+from itest.data.baseline import LOCK_TIMEOUT, Baseline, Contaminated, SchemaChanged
+from itest.isolation.database import Database, Lender
+from itest.isolation.reached import reached
+from itest.isolation.strategies import STRATEGIES, Strategy
+from itest.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from itest.data.clones import Pool
+
+
+class PostgresStore:
+    """Isolation of one service of kind postgres."""
+
+    def __init__(self, stack: Stack, name: str, plan: data.Plan) -> None:
+        self.name = name
+        self.stack = stack
+        self.plan = plan
+        self.tests = Lender("itest db")
+        self.pool: Pool | None = None  # of clones, from the first test that needs one
+        self._baselines: dict[str, Baseline] = {}  # by DSN: another port after a restart
+        self._strategy: Strategy | None = None
+
+    @property
+    def dsn(self) -> str:
+        """Where the test's database is."""
+        return self.stack.dsn(self.name)
+
+    def begin(self, strategy: str) -> list[str]:
+        """Clean before a test. Returns what a person should know of. Raises ItestError (service or data)."""
+        try:
+            notes = self._clean()
+        except Contaminated as error:  # between two tests: neither is to blame
+            notes = [f"{error.message}; the database was made anew"]
+        self._strategy = STRATEGIES[strategy](self)
+        with reached(self.stack, self.name):
+            self._strategy.begin()
+        return notes
+
+    def connection(self) -> Database:
+        """The test's connection."""
+        assert self._strategy is not None, "no test is under way"
+        with reached(self.stack, self.name):
+            return self._strategy.connection()
+
+    def keep(self, label: str) -> str:
+        """Keep the test's state for somebody to look at. Returns the database's name, or "" where there is none."""
+        return self._strategy.keep(label) if self._strategy else ""
+
+    def end(self) -> list[str]:
+        """Clean after a test. Returns what a person should know of.
+
+        Raises ItestError (data) when the test left what can't be undone; by then the database is made anew.
+        """
+        strategy, self._strategy = self._strategy, None
+        if strategy is None:
+            return []
+        try:
+            with reached(self.stack, self.name):
+                strategy.end()
+        finally:
+            self.tests.take_back()
+            notes = self._clean(strategy)
+        return notes
+
+    def reset(self) -> None:
+        """Back to the baseline. Raises ItestError (data or service)."""
+        self._clean()
+
+    def dirt(self) -> list[str]:
+        """What differs from the baseline, row by row."""
+        with reached(self.stack, self.name):
+            return self._baseline().dirt()
+
+    def close(self) -> None:
+        """Close connections and drop clones."""
+        self.tests.close()
+        if self.pool:
+            self.pool.close()
+        for one in self._baselines.values():
+            one.conn.close()
+
+    def _clean(self, after: Strategy | None = None) -> list[str]:
+        """Reset, and where that can't be done rebuild. after: the strategy of the test that has just ended."""
+        with reached(self.stack, self.name):
+            try:
+                outcome = self._baseline().reset()
+            except SchemaChanged as error:
+                self._rebuild()
+                return [f"{error.message}; the database was made anew"]
+            except Contaminated:
+                self._rebuild()
+                raise
+        if after:
+            after.judge(outcome)
+        return [f"{self.name}: ended a transaction that was left open: {session}" for session in outcome.ended]
+
+    def _rebuild(self) -> None:
+        dsn = self.dsn
+        self._baselines.pop(dsn).conn.close()
+        self.tests.close()
+        template.rebuild(dsn)
+
+    def _baseline(self) -> Baseline:
+        dsn = self.dsn
+        found = self._baselines.get(dsn)
+        if found is None or found.conn.closed:
+            found = self._baselines[dsn] = Baseline(sql.connect(dsn, "itest reset", lock_timeout=LOCK_TIMEOUT))
+        return found
