@@ -76,12 +76,14 @@ class Project:
     """A compose project: its name and the env files that name its layers. Paths are absolute.
 
     variables: what its layers read beside the env files and this process's environment, over both.
+    images: variables too, such as POSTGRES_IMAGE, for suites that start side by side in threads; never a secret.
     """
 
     name: str
     root: Path
     env_files: tuple[Path, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as `docker compose config` prints it."""
@@ -136,6 +138,8 @@ class Project:
         return DockerClient(
             compose_project_name=self.name,
             compose_env_files=list(self.env_files),
+            # The environment of this process has one value of a variable; each suite has its own baked images.
+            client_call=["env", *(f"{name}={value}" for name, value in self.images.items()), "docker"],
         )
 
     @contextmanager

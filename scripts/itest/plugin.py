@@ -8,14 +8,17 @@ Every public fixture may be overridden in a conftest.py.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from itest import controller
+from itest.controller import Controller
 from itest.errors import ItestError, exit_code
 from itest.reach import Stacks
 from itest.stack.stack import Stack
@@ -65,7 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
     strategies = ", ".join(ISOLATIONS)
     config.addinivalue_line("markers", f"isolation(strategy): another strategy than the suite's: {strategies}")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    config.stash[_STACKS] = Stacks(config.rootpath, worker, _reporter(config))
+    config.stash[_STACKS] = stacks = controller.stacks(config, _reporter(config))
+    if not worker:
+        config.pluginmanager.register(Controller(stacks), "itest-controller")
     running = os.environ.get("ITEST_RUNNING")
     if running and not worker:  # pytest-xdist tells its controller which tests run
         config.pluginmanager.register(_Running(Path(running)), "itest-running")
@@ -81,10 +86,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker in item.iter_markers("isolation"):
             if len(marker.args) != 1 or marker.args[0] not in ISOLATIONS:
-                given = ", ".join(map(repr, marker.args)) or "nothing"
-                raise pytest.UsageError(
-                    f"{item.nodeid}: isolation({given}): no such strategy; {nearest(given, ISOLATIONS)}"
-                )
+                given = ", ".join(map(str, marker.args)) or "nothing"
+                problem = f"{item.nodeid}: isolation({given}): no such strategy; {nearest(given, ISOLATIONS)}"
+                raise pytest.UsageError(problem)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -110,10 +114,12 @@ def _reporter(config: pytest.Config) -> Callable[[str], None]:
     def report(text: str) -> None:
         terminal = config.pluginmanager.get_plugin("terminalreporter")
         capture = config.pluginmanager.get_plugin("capturemanager")
-        if terminal and capture:
-            with capture.global_and_fixture_disabled():
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            if terminal:
                 terminal.ensure_newline()
                 terminal.write_line(text)
+            else:  # one of pytest-xdist's workers, whose standard error is its controller's
+                print(f"\n{text}", file=sys.stderr, flush=True)
 
     return report
 

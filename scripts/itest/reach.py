@@ -1,9 +1,14 @@
-"""Which stack a pytest process reaches: the run's own, a kept one, or one that it starts and removes."""
+"""Which stack a pytest process reaches: the run's own, a kept one, or one that it starts and removes; and its slot there.
+
+pytest-xdist's workers share one stack. The first that needs it finds or starts it, the others wait and enter it too;
+it belongs to their controller, which removes it when all have ended.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,13 +23,23 @@ if TYPE_CHECKING:
     from itest.isolation import Isolation
 
 
+def new_session() -> str:
+    """A name for what the processes of one pytest have in common."""
+    return f"{os.getpid()}-{secrets.token_hex(2)}"
+
+
 @dataclass
 class Stacks:
-    """The stacks that this pytest process reaches, by suite; those that it started go when it closes."""
+    """The stacks that this pytest process reaches, by suite; those that it started go when it closes.
+
+    session: see new_session. workers: how many pytest-xdist has, 0 without it. keep: leave the stacks running.
+    """
 
     root: Path
-    worker: str  # "" without pytest-xdist
     report: Callable[[str], None]
+    session: str = field(default_factory=new_session)
+    workers: int = 0
+    keep_stacks: bool = False
     open: dict[str, tuple[Stack, Isolation]] = field(default_factory=dict)
     suites: dict[str, Suite] = field(default_factory=dict)
     closing: ExitStack = field(default_factory=ExitStack)  # all that this process started
@@ -39,55 +54,13 @@ class Stacks:
         return max(found, key=lambda one: len(one.tests.parts), default=None)
 
     def get(self, suite: Suite) -> tuple[Stack, Isolation]:
-        """The suite's stack and what cleans it, reached at the first call."""
+        """The suite's stack as this process sees it and what cleans it, reached at the first call."""
         from itest.isolation import Isolation
 
         if suite.name not in self.open:
             stack = self._reach(suite)
             self.open[suite.name] = (stack, Isolation(stack))
         return self.open[suite.name]
-
-    def _reach(self, suite: Suite) -> Stack:
-        from itest import settings, stack
-
-        given = json.loads(os.environ.get("ITEST_STACK", "[]"))
-        if given and given[0] == suite.name:
-            return stack.attach(suite, given[1]) if self.worker in ("", "gw0") else self._start(suite, given[1])
-        if not self.worker:
-            kept = stack.kept(suite)
-            if len(kept) > 1:
-                problem = f"suite {suite.name}: several kept stacks to attach to: {', '.join(kept)}"
-                hint = f"remove all but one: make down SUITE={kept[0]}"
-                raise ItestError("usage", problem, hint=hint, cause="attach")
-            if kept:
-                self.report(f"itest: attached to {kept[0]}, which stays")
-                attached = stack.attach(suite, kept[0])
-                # A service may have died since it was left, or lost its data; plain compose starts without any.
-                stack.settle(attached, factor=settings.read().timeout_factor)
-                return attached
-        return self._start(suite, f"itest-{suite.name}-{os.getpid()}")
-
-    def _start(self, suite: Suite, name: str) -> Stack:
-        from itest import compose, images, runs, stack
-        from itest import suite as suites
-        from itest.machine import engine
-        from itest.stack.sweep import sweep
-
-        compose.scrub_environment()
-        engine.ensure(self.report)
-        if "ITEST_LEASE" not in os.environ:  # else a run is the owner, and we are one of its pytest-xdist workers
-            os.environ["ITEST_LEASE"] = f"run {name}"
-            self.closing.enter_context(runs.alive(self.root, name))
-            sweep(self.root, self.report)
-        suites.check(suite)
-        os.environ.update(images.pin(suite.config, suite.texts))
-        images.ensure(images.needs_of(suite.config), self.report)
-        own = Stack(suite, suite.project(f"{name}-{self.worker}" if self.worker else name))
-        self.closing.callback(own.down)
-        self.report(f"itest: starting {own.name}")
-        stack.start(own)
-        self.report(f"itest: {own.name} is ready after {sum(own.timings.values()):.1f} s")
-        return own
 
     def said(self, path: Path, since: float) -> dict[str, str]:
         """What the services of a test's stack printed since then; nothing for a test that has reached no stack."""
@@ -108,6 +81,107 @@ class Stacks:
 
     def close(self) -> None:
         """Close connections and remove what this process started."""
-        for _, cleaner in self.open.values():
-            cleaner.close()
+        for _, isolation in self.open.values():
+            isolation.close()
         self.closing.close()
+
+    def _reach(self, suite: Suite) -> Stack:
+        from itest import compose, settings, stack
+        from itest.stack import slots, worker
+
+        compose.scrub_environment()
+        given = json.loads(os.environ.get("ITEST_STACK", "[]"))
+        is_runs = given[:1] == [suite.name]
+        factor = settings.read().timeout_factor
+        found = stack.attach(suite, given[1]) if is_runs else self._find(suite)
+        with slots.turn(self.root, f"{found.name}.settle"):  # who comes later finds it migrated and seeded
+            slot = self.closing.enter_context(slots.claimed(self.root, found.name))
+            if slot == 0 and not is_runs and not found.readiness:
+                # A service may have died since it was left, or lost its data; plain compose starts without any.
+                stack.settle(found, factor=factor)
+        if slot and self.workers < 2:  # of several workers it is known by now that they can share it
+            self._refuse_sharing(found)
+        owner = self._own() if slot else ""
+        mine = self.closing.enter_context(worker.entered(found, slot, owner, factor=factor, stays=is_runs))
+        if is_runs:
+            os.environ.update(mine.discovery())
+        return mine
+
+    def _find(self, suite: Suite) -> Stack:
+        """The stack of all workers: the first one finds or starts it, and what it couldn't the others don't try."""
+        from itest import stack
+        from itest.stack import slots
+
+        if not self.workers:
+            return self._find_or_start(suite)
+        told = self.root / slots.SLOTS / f"{self.session}.{suite.name}.json"
+        with slots.turn(self.root, f"{self.session}.{suite.name}.turn"):
+            if told.exists():
+                answer = json.loads(told.read_text(encoding="utf-8"))
+                if "error" in answer:
+                    raise ItestError(**answer["error"])
+                return stack.attach(suite, answer["stack"])
+            try:
+                found = self._find_or_start(suite)
+            except ItestError as error:
+                words = {"category": error.category, "message": error.message, "hint": error.hint, "cause": error.cause}
+                told.write_text(json.dumps({"error": words}), encoding="utf-8")
+                raise
+            told.write_text(json.dumps({"stack": found.name}), encoding="utf-8")
+            return found
+
+    def _find_or_start(self, suite: Suite) -> Stack:
+        from itest import stack
+
+        kept = stack.kept(suite)
+        if len(kept) > 1:
+            problem = f"suite {suite.name}: several kept stacks to attach to: {', '.join(kept)}"
+            hint = f"remove all but one: make down SUITE={kept[0]}"
+            raise ItestError("usage", problem, hint=hint, cause="attach")
+        if kept:
+            self.report(f"itest: attached to {kept[0]}, which stays")
+            return stack.attach(suite, kept[0])
+        return self._start(suite)
+
+    def _start(self, suite: Suite) -> Stack:
+        from itest import images, stack
+        from itest import suite as suites
+        from itest.machine import engine
+
+        engine.ensure(self.report)
+        self._own()
+        suites.check(suite)
+        os.environ.update(images.pin(suite.config, suite.texts))
+        images.ensure(images.needs_of(suite.config), self.report)
+        own = Stack(suite, suite.project(f"itest-{suite.name}-{self.session}"))
+        if not self.workers and not self.keep_stacks:
+            self.closing.callback(own.down)
+        self.report(f"itest: starting {own.name}")
+        stack.start(own)
+        self.report(f"itest: {own.name} is ready after {sum(own.timings.values()):.1f} s")
+        return own
+
+    def _own(self) -> str:
+        """Be known as who owns what this process starts: a run, pytest-xdist's controller or else this process."""
+        from itest import runs
+        from itest.stack.sweep import sweep
+
+        if "ITEST_LEASE" not in os.environ:
+            if not self.workers:
+                self.closing.enter_context(runs.alive(self.root, self.session))
+            os.environ["ITEST_LEASE"] = f"{'keep' if self.keep_stacks else 'run'} {self.session}"
+            sweep(self.root, self.report)
+        return os.environ["ITEST_LEASE"].partition(" ")[2]
+
+    def _refuse_sharing(self, found: Stack) -> None:
+        """Raise where another pytest uses the stack and there is no telling the two apart."""
+        from itest.stack import slots
+        from itest.suite import workers
+
+        try:
+            workers.check(found.suite)
+        except ItestError as error:
+            others = slots.holders(self.root, found.name).values()
+            who = ", ".join(one for one in others if one != f"pid {os.getpid()}")
+            problem = f"stack {found.name}: another pytest uses it ({who}), and {error.message.partition(': ')[2]}"
+            raise ItestError("usage", problem, hint=f"wait for that one; or {error.hint}", cause="workers") from error

@@ -68,16 +68,16 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
     """Migrate and seed the stores, unless they were seeded from these very files before; then they stay as they are.
 
     Stores that were seeded from other files return to what the migrations left, are migrated on and seeded anew.
-    addresses: service -> DSN or URL. Says what was done. Raises ItestError (data): file, line or row.
+    addresses: service -> DSN or URL; a store without one is left alone. Says what was done.
+    Raises ItestError (data): file, line or row.
     """
     with ExitStack() as opened:
-        sessions = [opened.enter_context(_session(addresses[name])) for name in one.databases]
+        sessions = [opened.enter_context(_session(addresses[name])) for name in one.databases if name in addresses]
         if sessions and all(_is_seeded(one, session) for session in sessions):
+            _fill_empty(one, addresses)
             return "seeded before"
         for session in sessions:
-            template.unseal(session)
-            if baseline.fingerprint(session, baseline.MIGRATED) is not None:
-                baseline.reset(session, baseline.MIGRATED)
+            _rewind(session)
         done = []
         if one.migrations:
             applied = migrate.apply(addresses[one.databases[0]], one.migrations)
@@ -85,16 +85,15 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
         for session in sessions:
             baseline.prepare(session, baseline.MIGRATED)
         for name, service in one.suite.services.items():
-            if service.kind == "redis":
+            if service.kind == "redis" and name in addresses:
                 _flush(addresses[name])
-        if one.fixtures:
-            loaded = fixtures.load(one.fixtures, addresses)
+        if wanted := [each for each in one.fixtures if each.service in addresses]:
+            loaded = fixtures.load(wanted, addresses)
             done.append(_count(sum(each.files for each in loaded), "fixture"))
         for session in sessions:
             baseline.prepare(session, fingerprint=one.fingerprint)
         if one.sealed:
-            ended = [line for session in sessions for line in template.seal(session)]
-            done.extend(f"ended {line}" for line in ended)
+            done.extend(f"ended {who}" for session in sessions for who in template.seal(session))
     return ", ".join(done) or "no data"
 
 
@@ -110,8 +109,25 @@ def reseed(one: Plan, addresses: Mapping[str, str]) -> str:
     return "back to the seeded state" if done == "seeded before" else done
 
 
+def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
+    """Seed each Redis that holds nothing: beside a database that was baked or outlived it, it starts empty."""
+    import redis
+
+    for name in dict.fromkeys(each.service for each in one.fixtures if each.kind == "redis" and each.service in addresses):
+        with redis.Redis.from_url(addresses[name]) as client:
+            if not client.dbsize():
+                baseline.reset_redis(client, fixtures.commands(one.fixtures, name))
+
+
 def _is_seeded(one: Plan, session: psycopg.Connection) -> bool:
     return baseline.fingerprint(session) == one.fingerprint and (template.is_sealed(session) or not one.sealed)
+
+
+def _rewind(session: psycopg.Connection) -> None:
+    """Back to what the migrations left. The template goes first: no later failure may leave one of older files."""
+    template.unseal(session)
+    if baseline.fingerprint(session, baseline.MIGRATED) is not None:
+        baseline.reset(session, baseline.MIGRATED)
 
 
 def _session(dsn: str) -> psycopg.Connection:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import ObjectInUse
+from psycopg.errors import ObjectInUse, WrongObjectType
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 from tenacity import (
@@ -43,6 +43,7 @@ SESSIONS = """
     SELECT pid, application_name, state, query FROM pg_stat_activity
     WHERE datname = %s AND pid <> pg_backend_pid() ORDER BY pid
 """
+DROP = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 UNSEAL = SQL("ALTER DATABASE {} IS_TEMPLATE false")
 SEAL = SQL("ALTER DATABASE {} IS_TEMPLATE true")
 
@@ -88,7 +89,10 @@ def maintenance(dsn: str) -> Connection:
 
 def is_sealed(conn: Connection) -> bool:
     """Whether the session's database has a template that is complete."""
-    return bool(_is_template(conn, named(conn.info.dbname, "template")))
+    template = named(conn.info.dbname, "template")
+    return (
+        conn.execute("SELECT FROM pg_database WHERE datname = %s AND datistemplate", [template]).fetchone() is not None
+    )
 
 
 def unseal(conn: Connection) -> None:
@@ -140,14 +144,13 @@ def rebuild(dsn: str) -> list[str]:
 
 def drop(admin: Connection, name: str) -> None:
     """Drop a database, sealed or not, with whoever is in it. No error when it is gone."""
-    template = _is_template(admin, name)
-    if template is None:
-        return
     clear(admin, name)
     with _telling(name):
-        if template:
+        try:
+            admin.execute(DROP.format(Identifier(name)))
+        except WrongObjectType:  # a template
             admin.execute(UNSEAL.format(Identifier(name)))
-        admin.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+            admin.execute(DROP.format(Identifier(name)))
 
 
 def clear(admin: Connection, name: str, *, grace: float = 0) -> list[str]:
@@ -182,14 +185,16 @@ def _copy(admin: Connection, plan: Blueprint, name: str) -> None:
             admin.execute(SQL("; ").join(rest))
 
 
-def _is_template(conn: Connection, name: str) -> bool | None:
-    """None where there is no database of that name."""
-    row = conn.execute("SELECT datistemplate FROM pg_database WHERE datname = %s", [name]).fetchone()
-    return bool(row[0]) if row else None
-
-
 def _connect(dsn: str, database: str) -> Connection:
     return sql.connect(dsn_of(dsn, database), "itest template", lock_timeout=LOCK_TIMEOUT)
+
+
+def refusal(error: psycopg.Error, what: str, cause: str = "template") -> ItestError:
+    """What the server refused, in its words; category service where the connection to it is lost."""
+    words = "\n".join([error.diag.message_primary or str(error).strip(), *sql.details(error.diag)])
+    category: Category = "data" if error.sqlstate else "service"
+    hint = "make ps shows what runs, make logs what PostgreSQL says"
+    return ItestError(category, f"{what}: {words}", hint=hint, cause=cause)
 
 
 @contextmanager
@@ -197,7 +202,4 @@ def _telling(name: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        words = "\n".join([error.diag.message_primary or str(error).strip(), *sql.details(error.diag)])
-        category: Category = "data" if error.sqlstate else "service"  # without: the connection is lost
-        hint = "make ps shows what runs, make logs what PostgreSQL says"
-        raise ItestError(category, f"database {name}: {words}", hint=hint, cause="template") from error
+        raise refusal(error, f"database {name}") from error

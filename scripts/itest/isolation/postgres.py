@@ -24,7 +24,7 @@ class PostgresStore:
         self.stack = stack
         self.plan = plan
         self.tests = Lender("itest db")
-        self.pool: Pool | None = None  # of clones, from the first test that needs one
+        self.pool: Pool[Database] | None = None  # of clones, from the first test that needs one
         self._baselines: dict[str, Baseline] = {}  # by DSN: another port after a restart
         self._strategy: Strategy | None = None
 

@@ -129,8 +129,8 @@ class CloneOf(_Apart):
     """The test has a database of its own, to which `stack.dsn` points meanwhile."""
 
     name = "clone"
-    clone: Clone | None = None
-    kept = False
+    clone: Clone[Database] | None = None
+    kept = ""  # the name under which it outlasts the test
 
     def begin(self) -> None:
         from itest.data.clones import Pool
@@ -147,15 +147,18 @@ class CloneOf(_Apart):
 
     def keep(self, label: str) -> str:
         assert self.clone is not None
-        self.kept = True
-        return self.clone.name
+        assert self.store.pool is not None
+        self.kept = copies.kept_name(self.clone.name, label)
+        return self.kept
 
     def end(self) -> None:
         if self.clone is None:
             return
         self.store.stack.places = self.before
-        self.clone.conn.close()
-        if self.store.pool and not self.kept:
+        assert self.store.pool is not None
+        if self.kept:
+            self.store.pool.keep(self.clone, self.kept)
+        else:
             self.store.pool.give_back(self.clone)
 
 

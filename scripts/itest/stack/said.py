@@ -18,7 +18,8 @@ def said(stack: Stack, since: float) -> dict[str, str]:
 
     Raises ItestError (engine) when docker doesn't answer.
     """
-    containers = stack.project.containers()
+    stack.refresh()
+    containers = stack.containers
     services = sorted(containers)
     with ThreadPoolExecutor(len(containers) or 1) as pool:
         texts = pool.map(lambda one: _text(one, since), (containers[name] for name in services))

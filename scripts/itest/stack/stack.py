@@ -49,10 +49,19 @@ def quiet(_stage: str) -> AbstractContextManager[Line]:
 
 @dataclass
 class Stack:
-    """A stack that runs. Its methods are what the `stack` fixture offers to tests."""
+    """A stack that runs, as one process sees it. Its methods are what the `stack` fixture offers to tests.
+
+    slot: which of the processes that use it this one is. places: service -> its own database, logical database or
+    virtual host there, where that isn't the stack's. own: the project of the services that this worker has for itself.
+    sharers: how many processes use the stack at this moment.
+    """
 
     suite: Suite
     project: Project
+    slot: int = 0
+    places: Mapping[str, str] = field(default_factory=dict)
+    own: Project | None = None
+    sharers: Callable[[], int] = lambda: 1
     containers: dict[str, Container] = field(default_factory=dict)
     readiness: dict[str, Readiness] = field(default_factory=dict)
     halted: set[str] = field(default_factory=set)  # services that a test took away and has not started again
@@ -73,9 +82,10 @@ class Stack:
 
     def dsn(self, service: str, *, user: str = "", password: str = "") -> str:
         """The connection string of a store, as its own superuser unless a user is named."""
-        if self._service(service).kind == "postgres":
-            return postgres_dsn(self.endpoint(service), self.env(service), "", user, password)
-        return self._target(service).address
+        kind, place = self._service(service).kind, self.places.get(service, "")
+        if kind == "postgres":
+            return postgres_dsn(self.endpoint(service), self.env(service), place, user, password)
+        return KINDS[kind].address(self.endpoint(service), self.env(service), place)
 
     def env(self, service: str) -> Mapping[str, str]:
         """The environment that a service was started with, secrets included."""
@@ -107,15 +117,31 @@ class Stack:
 
     def start(self, service: str) -> None:
         """Start or thaw a service and wait until it is ready. Its ephemeral port may be another one afterwards."""
-        paused = self.project.containers()[service].state["Paused"]
-        self.project.act("unpause" if paused else "start", service)
+        self.refresh()
+        paused = self._target(service).container.state["Paused"]
+        self.project_of(service).act("unpause" if paused else "start", service)
         self.halted.discard(service)
         self.refresh()
         wait_ready([self._target(service)])
 
+    def repoint(self, service: str, **variables: str) -> AbstractContextManager[None]:
+        """Run a service with other values of variables that its layer reads, as long as the block does.
+
+        `with stack.repoint("shop", POSTGRES_DB=clone): …`. Its port may be another one in the block, and after it.
+        Raises ItestError: usage when no variable changes it or other processes use it, service when it gets not ready.
+        """
+        from itest.stack.repoint import repointed
+
+        self._refuse_shared("repoint", service)
+        return repointed(self, service, variables)
+
     def refresh(self) -> None:
         """Look at the containers again."""
-        self.containers = self.project.containers()
+        self.containers = self.project.containers() | (self.own.containers() if self.own else {})
+
+    def project_of(self, service: str) -> Project:
+        """The compose project that a service's container belongs to."""
+        return self.own if self.own and service in self.suite.per_worker else self.project
 
     def stores(self) -> dict[str, str]:
         """The connection strings of all services that hold data."""
@@ -141,7 +167,8 @@ class Stack:
             prefix = f"ITEST_{service.name.upper().replace('-', '_')}"
             host, port = self.endpoint(service.name)
             where = Endpoint(host, port)
-            address = KINDS[service.kind].address(where, container.environment, "") if service.kind else ""
+            place = self.places.get(service.name, "")
+            address = KINDS[service.kind].address(where, container.environment, place) if service.kind else ""
             found |= {f"{prefix}_HOST": host, f"{prefix}_PORT": str(port)}
             if address:
                 found[f"{prefix}_{'DSN' if service.stores else 'URL'}"] = address
@@ -165,8 +192,18 @@ class Stack:
             self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
 
     def _halt(self, verb: str, service: str) -> None:
-        self.project.act(verb, service)
+        self._refuse_shared(verb, service)
+        self.project_of(service).act(verb, service)
         self.halted.add(service)
+
+    def _refuse_shared(self, verb: str, service: str) -> None:
+        """Taking away what a neighbour uses would fail the neighbour's tests."""
+        self._service(service)
+        if service not in self.suite.per_worker and (sharers := self.sharers()) > 1:
+            problem = f"stack.{verb}({service!r}): {sharers} workers share service {service}"
+            overlay = self.suite.files[-1].path
+            hint = f"add {service} to per_worker in {overlay}: each worker then has its own; or run without -n"
+            raise ItestError("usage", problem, hint=hint, cause="shared")
 
     def _service(self, name: str) -> Service:
         if name not in self.suite.services:
@@ -177,7 +214,7 @@ class Stack:
         return self.suite.services[name]
 
     def _target(self, name: str) -> Target:
-        return Target(self._service(name), self.containers[name], self.project)
+        return Target(self._service(name), self.containers[name], self.project_of(name))
 
 
 def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> None:

@@ -87,9 +87,9 @@ class Suite:
             wanted.extend(other for other in self.services[name].depends_on if other not in wanted)
         return tuple(wanted)
 
-    def project(self, name: str) -> Project:
-        """The compose project of this suite under a name of its own."""
-        return Project(name, self.root, tuple(self.root / path for path in self.env_files))
+    def project(self, name: str, images: Mapping[str, str] | None = None) -> Project:
+        """The compose project of this suite under a name of its own. images: variable -> another image, see Project."""
+        return Project(name, self.root, tuple(self.root / path for path in self.env_files), images=images or {})
 
 
 def names(root: Path) -> list[str]:

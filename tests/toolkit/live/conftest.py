@@ -142,7 +142,20 @@ def named(checkout: Checkout) -> Checkout:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     """A throwaway copy of this repository, without its toolkit tests."""
-    copy = Checkout(tmp_path / "checkout")
+    yield from throwaway(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def shared_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """One for all tests of a module, whose by-hand project of suite `api` has a name of its own."""
+    for copy in throwaway(tmp_path_factory.mktemp("shared") / "checkout"):
+        copy.replace("compose/suites/api.env", "itest-api", f"itest-api-{os.getpid()}-shared")
+        yield copy
+
+
+def throwaway(path: Path) -> Iterator[Checkout]:
+    """A copy of this repository; the stacks that are left of it are removed."""
+    copy = Checkout(path)
     shutil.copytree(ROOT, copy.path, ignore=LEFT_OUT, symlinks=True)
     yield copy
     for container in copy.leftovers()["containers"]:

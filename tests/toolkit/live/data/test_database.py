@@ -31,7 +31,9 @@ def test_it_is_one_session_and_nothing_of_the_last_test_is_left_in_it(lender, ds
     new = psycopg.connect(dsn, autocommit=True, application_name="itest db").execute(STATE).fetchone()
     db = lender.lend(dsn)
     session = db.info.backend_pid
-    db.execute("CREATE TEMP TABLE mine (id int); LISTEN news; SET search_path TO pg_catalog; SET application_name TO me")
+    db.execute(
+        "CREATE TEMP TABLE mine (id int); LISTEN news; SET search_path TO pg_catalog; SET application_name TO me"
+    )
     db.execute("SELECT pg_advisory_lock(7)")
     db.execute("PREPARE theirs AS SELECT 1; DECLARE c CURSOR WITH HOLD FOR SELECT 1; SET ROLE pg_monitor")
     db.execute("SELECT %s", [1], prepare=True)

@@ -1,0 +1,117 @@
+"""The baked images that the engine holds: which is the best to go on from, and which have had their time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from itest.bake.inputs import Recipe, is_prefix
+from itest.images import inputs
+from itest.images.dockercli import query
+
+BAKE = "itest.bake"  # the recipe's hash
+GROUND = "itest.bake.ground"  # of all that came before the first migration
+MIGRATIONS = "itest.bake.migrations"  # version:checksum, in order, separated by blanks
+ONLY_ROWS = "itest.bake.only-rows"  # "true" where the fixtures changed nothing but rows
+CHECKOUT = "itest.bake.checkout"  # a hash of its folder's path
+SUITE = "itest.bake.suite"
+BYTES = "itest.bake.bytes"  # of the data; the engine's own size counts the image beneath it too
+
+KEPT = 6  # of a checkout: its suites, and a few branches
+KEPT_BYTES = 2 * 1024**3  # of a checkout
+KEPT_FOR = timedelta(days=14)  # since it was last used, whoever's it is
+USED_EVERY = timedelta(days=1)  # how exactly that is known
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A baked image. used: when it was made, or noted to be used, last; size: of its data in bytes."""
+
+    reference: str
+    ground: str
+    migrations: tuple[str, ...]
+    only_rows: bool
+    checkout: str
+    used: datetime
+    size: int
+
+
+def labels(recipe: Recipe, root: Path, suite: str, size: int) -> dict[str, str]:
+    """What is written on a new one."""
+    return {
+        BAKE: recipe.hash,
+        GROUND: recipe.ground,
+        MIGRATIONS: " ".join(recipe.migrations),
+        ONLY_ROWS: str(recipe.only_rows).lower(),
+        CHECKOUT: checkout_of(root),
+        SUITE: suite,
+        BYTES: str(size),
+    }
+
+
+def checkout_of(root: Path) -> str:
+    """What tells a checkout's bakes from another's."""
+    return inputs.digest(root)
+
+
+def everything() -> list[Shelved]:
+    """All baked images of the engine, the last used first."""
+    ids = sorted(set(query("image", "ls", "--quiet", "--filter", f"label={BAKE}").stdout.split()))
+    found = json.loads(query("image", "inspect", *ids).stdout or "[]") if ids else []
+    return sorted((one for raw in found for one in _shelved(raw)), key=lambda one: one.used, reverse=True)
+
+
+def _shelved(raw: dict) -> Iterator[Shelved]:  # type: ignore[type-arg]  # docker's own
+    told = raw["Config"]["Labels"]
+    for reference in raw["RepoTags"] or []:
+        yield Shelved(
+            reference,
+            told.get(GROUND, ""),
+            tuple(told.get(MIGRATIONS, "").split()),
+            told.get(ONLY_ROWS) == "true",
+            told.get(CHECKOUT, ""),
+            _moment(raw["Metadata"]["LastTagTime"]),
+            int(told.get(BYTES, 0)),
+        )
+
+
+def _moment(text: str) -> datetime:
+    """RFC 3339 with nanoseconds, of which Python 3.10 reads six digits."""
+    return datetime.fromisoformat(f"{text[:19]}+00:00")  # a zone's hours don't matter for days
+
+
+def best_start(recipe: Recipe) -> Shelved | None:
+    """The bake on which fewest migrations are missing, of the same ground: what only rows were added to since its
+    migrations can be taken back to them."""
+    fit = [
+        one
+        for one in everything()
+        if one.ground == recipe.ground and one.only_rows and is_prefix(one.migrations, recipe.migrations)
+    ]
+    return max(fit, key=lambda one: len(one.migrations), default=None)
+
+
+def note_use(reference: str) -> None:
+    """Tagged anew at most once a day: by that time it is known which one nobody uses any more."""
+    raw = json.loads(query("image", "inspect", reference).stdout or "[]")
+    if raw and datetime.now(timezone.utc) - _moment(raw[0]["Metadata"]["LastTagTime"]) > USED_EVERY:
+        query("image", "tag", reference, reference)
+
+
+def prune(root: Path, report: Callable[[str], None], *, keep: Collection[str] = (), every: bool = False) -> None:
+    """Remove the bakes that had their time: unused for 14 days, or one too many, or too large, of this checkout.
+
+    keep: references that are about to be used. every: all of this checkout's. One that a container uses stays.
+    """
+    kept, size = 0, 0
+    for one in everything():
+        ours = one.checkout == checkout_of(root)
+        kept, size = kept + ours, size + ours * one.size
+        old = datetime.now(timezone.utc) - one.used > KEPT_FOR
+        if one.reference in keep or not (old or (ours and (every or kept > KEPT or size > KEPT_BYTES))):
+            continue
+        if query("image", "rm", one.reference).returncode == 0:
+            report(f"removing {one.reference}, {one.size / 1e6:.0f} MB")

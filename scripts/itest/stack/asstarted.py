@@ -1,0 +1,36 @@
+"""What a stack that runs was started with, as its containers tell: so that a further service can be started like them.
+
+Under `make itest` this process has the same variables; of a kept stack only its containers know them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from itest.compose import Project
+from itest.stack.stack import Stack
+from itest.suite.envfile import VARIABLE
+
+
+def project(stack: Stack, name: str, **variables: str) -> Project:
+    """The stack's compose project, or one like it, with its images and secrets. variables: over all of that."""
+    like = replace(stack.suite.project(name), images=images(stack))
+    return replace(like, variables=secrets(stack) | variables)
+
+
+def secrets(stack: Stack) -> dict[str, str]:
+    """The values of the layers' secret variables, from containers that were given one under its own name."""
+    names = stack.suite.secret_names
+    environments = [container.environment for container in stack.containers.values()]
+    return {name: given[name] for given in environments for name in names & given.keys()}
+
+
+def images(stack: Stack) -> dict[str, str]:
+    """The image of each service by the variable that chooses it in its layer."""
+    found: dict[str, str] = {}
+    for file in stack.suite.files:
+        for name, service in file.data.get("services", {}).items():
+            chosen = VARIABLE.fullmatch(str(service.get("image", "")))
+            if chosen and name in stack.containers:
+                found[chosen["name"] or chosen["plain"]] = stack.containers[name].image
+    return found

@@ -1,0 +1,72 @@
+"""What workers side by side may share, checked before anything starts: a store, never what writes to one.
+
+Of a store each has a place of its own (a database, a logical database, a virtual host), which the services under
+`per_worker` learn by variables such as `${POSTGRES_DB:-app}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from itest.errors import ItestError
+from itest.suite.kinds import KINDS
+from itest.suite.schema import wrong_in
+from itest.suite.suite import Suite
+
+MARK = "itest_place_of_{}"  # a value that no configuration has by itself
+
+
+def apart(suite: Suite) -> bool:
+    """Whether workers have places of their own: not where tests need no clean state, unless services are told apart."""
+    return suite.isolation != "none" or bool(suite.per_worker)
+
+
+def variable(suite: Suite, service: str) -> str:
+    """The variable by which layers name a worker's place in a store, such as POSTGRES_DB."""
+    return f"{service.upper().replace('-', '_')}_{KINDS[suite.services[service].kind].place}"
+
+
+def variables(suite: Suite, places: Mapping[str, str]) -> dict[str, str]:
+    """What tells the services of a worker where its places are. places: service -> name."""
+    return {variable(suite, service): place for service, place in places.items()}
+
+
+def check(suite: Suite) -> None:
+    """Refuse what workers would silently share. Raises ItestError (usage) with the edit that mends it."""
+    if not apart(suite):
+        return
+    stores = [one.name for one in suite.services.values() if one.stores]
+    others = [name for name in suite.services if name not in (*suite.stores, *suite.per_worker)]
+    if stores and others:
+        verb = "holds no data of its own but shares" if len(others) == 1 else "hold no data of their own but share"
+        problem = f"suite {suite.name}: {', '.join(others)} {verb} {', '.join(stores)} with every worker"
+        wanted = ", ".join([*suite.per_worker, *others])
+        hint = f"x-itest: per_worker: [{wanted}] in {suite.files[-1].path}; or run without -n"
+        raise ItestError("usage", problem, hint=hint, cause="workers")
+    _refuse_deaf(suite, [name for name in stores if name not in suite.per_worker])
+
+
+def _refuse_deaf(suite: Suite, shared: Iterable[str]) -> None:
+    """A service that doesn't read the variable of a store it uses would use the first worker's place."""
+    if not suite.per_worker:
+        return
+    marks = {store: MARK.format(store) for store in shared}
+    marked = replace(suite.project(suite.kept_name), variables=variables(suite, marks)).config()
+    for name in suite.per_worker:
+        told = json.dumps(marked["services"][name])
+        for store, mark in marks.items():
+            if mark not in told and _uses(suite, name, store, marked["services"][name]):
+                default = "/" if KINDS[suite.services[store].kind].place == "VHOST" else "…"
+                problem = f"`{name}` doesn't read {variable(suite, store)}, so all workers' would share one in {store}"
+                hint = f"write ${{{variable(suite, store)}:-{default}}} where it is told its place in {store}"
+                raise wrong_in(suite.files, ("services", name, "environment"), problem, hint)
+
+
+def _uses(suite: Suite, name: str, store: str, service: Mapping[str, Any]) -> bool:
+    """Whether a service is told of a store, or waits for it."""
+    told = json.dumps([service.get("environment"), service.get("command"), service.get("entrypoint")])
+    return store in suite.services[name].depends_on or bool(re.search(rf"\b{re.escape(store)}\b", told))
