@@ -18,7 +18,7 @@ VENV := $(PYTHON) scripts/itest/machine/venv.py
 VERB := $(VENV) scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help itest test lint bench up down ps logs env shell wait migrate seed engine images clean
+.PHONY: help itest test soak lint bench up down ps logs env shell wait migrate seed engine images clean
 
 ##@ Run
 itest: ## run the suites: SUITE=a,b TAGS=x JOBS=n KEEP=1 PROFILE=ci ARGS='-k name'
@@ -55,6 +55,8 @@ clean: ## remove this checkout's kept stacks, results and caches
 ##@ This repository
 test: ## the toolkit's own tests, unit and live
 	@$(if $(wildcard tests/toolkit),,$(error make test: tests/toolkit, the toolkit's own tests, is not in this repository; `make itest` runs its suites))$(VENV) -m pytest -n 3 tests/toolkit $(value ITEST_ARGS)
+soak: ## the tests that take long in full: 10,000 that try to leak, on 8 workers
+	@ITEST_SLOW=1 $(VENV) -m pytest -m soak tests/toolkit/live $(value ITEST_ARGS)
 lint: ## ruff and mypy
 	@$(VERB)/lint.py
 bench: ## what it costs against what you would do otherwise

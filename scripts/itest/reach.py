@@ -1,4 +1,4 @@
-"""Which stack a pytest process reaches: the run's own, a kept one, or one that it starts and removes; and its slot there.
+"""Which stack a pytest process reaches, and its slot there: of the run, a kept one, or one that it starts and removes.
 
 pytest-xdist's workers share one stack. The first that needs it finds or starts it, the others wait and enter it too;
 it belongs to their controller, which removes it when all have ended.

@@ -10,24 +10,21 @@ written through the test's own connection, so they go the way of all that a test
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import Connection, RawCursor, errors
-from psycopg.pq import TransactionStatus
-from psycopg.rows import dict_row
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg import Connection, errors
 
 from itest.data import factory_catalogue, factory_checks, factory_values
 from itest.data.factory_catalogue import Catalogue, Column, Table
+from itest.data.factory_insert import insert
 from itest.data.factory_row import Row, Unknown, columns_of, table_of
 from itest.data.factory_values import Maker
-from itest.data.sql import details
+from itest.data.sql import clip, details
 from itest.errors import ItestError
 
 if TYPE_CHECKING:
@@ -137,9 +134,7 @@ class Factory:
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return [row for part in parts for row in self._insert_some(table, part, makers)]
 
-    def _add_parents(
-        self, known: Known, table: Table, rows: list[dict[str, Any]], children: Sequence[Table]
-    ) -> None:
+    def _add_parents(self, known: Known, table: Table, rows: list[dict[str, Any]], children: Sequence[Table]) -> None:
         """Fill in the foreign keys that no default fills and NULL doesn't satisfy, from parents made for them."""
         for key in sorted(table.foreign_keys, key=lambda key: len(key.columns)):
             missing = [table.columns[name] for name in key.columns if name not in rows[0]]
@@ -179,18 +174,17 @@ class Factory:
     def _insert_some(self, table: Table, rows: Sequence[dict[str, Any]], makers: Mapping[Column, Maker]) -> list[Row]:
         """One statement's rows, drawn again where what was made up is refused."""
         names = {column.name for column in makers}
-        refusal: psycopg.Error | None = None
-        full: list[dict[str, Any]] = []
-        for _ in range(ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             full = [{**row, **{one.name: self._draw(table, one, make) for one, make in makers.items()}} for row in rows]
             try:
-                return self._insert(table, full)
+                return insert(self._conn, table, full)
             except REFUSED as error:
                 constraint = table.constraints.get(error.diag.constraint_name or "")
                 if not (constraint.columns & names if constraint else names):
                     raise
-                refusal = error
-        raise _refused(table, refusal, {name: value for name, value in full[-1].items() if name in names}) from refusal
+                if attempt == ATTEMPTS:
+                    raise _refused(table, error, {name: full[-1][name] for name in names}) from error
+        raise AssertionError("the last attempt returns or raises")
 
     def _draw(self, table: Table, column: Column, make: Maker) -> str:
         """One value; where it has to be unique, none of those that this test has drawn before, in capitals or not."""
@@ -204,16 +198,34 @@ class Factory:
             used.add(value.casefold())
         return value
 
-    def _insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-        """One round trip; in a transaction a savepoint around it, so that a refusal doesn't end the transaction."""
-        if self._conn.info.transaction_status == TransactionStatus.INTRANS:
-            with self._conn.transaction():
-                return self._execute(table, rows)
-        return self._execute(table, rows)
 
-    def _execute(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-        query = _statement(table, rows)
-        values = [_adapted(table.columns[name], value) for row in rows for name, value in row.items()]
-        # Never prepared: a plan would outlive the columns that it returns, where a test changes the table.
-        cursor = RawCursor(self._conn, row_factory=dict_row).execute(query, values, prepare=False)
-        return [Row(table.name, row) for row in cursor.fetchall()]
+def _number(text: str) -> int:
+    """The same number for a text on every machine, unlike hash()."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def _circle(circle: Sequence[Table], column: str) -> ItestError:
+    last = circle[-1]
+    way = " needs ".join(f"a row of {table.name}" for table in (*circle, circle[0]))
+    hint = f"factory.create({last.name!r}, {column}=…) with one that is there already"
+    problem = f"factory {last.name}.{column}: takes no NULL, and {way}"
+    return ItestError("usage", problem, hint=hint, cause="factory")
+
+
+def _mend(table: Table, columns: Iterable[str]) -> str:
+    said = f"{table.name!r}, {', '.join(f'{name}=…' for name in columns)}"
+    return f"factory.create({said}), or for every row that doesn't say: factory.defaults({said})"
+
+
+def _refused(table: Table, error: psycopg.Error, made: Mapping[str, Any]) -> ItestError:
+    """PostgreSQL's refusal of values that nobody has given."""
+    name = error.diag.constraint_name
+    constraint = table.constraints.get(name or "")
+    of = [column for column in made if constraint and column in constraint.columns] or list(made)
+    problem = f"factory {table.name}: what was made up is refused {ATTEMPTS} times: {error.diag.message_primary}"
+    evidence = [
+        *([f"{constraint.name}: {constraint.definition}"] if constraint else []),
+        "made up: " + ", ".join(f"{column} = {clip(str(made[column]))}" for column in of),
+        *(line.strip() for line in details(error.diag)),
+    ]
+    return ItestError("data", problem, hint=_mend(table, of), cause="factory", evidence="\n".join(evidence))

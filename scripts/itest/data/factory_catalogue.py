@@ -97,7 +97,7 @@ class Type:
     has_default: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """required: takes no NULL and fills itself in no way. checks: those that concern this column alone."""
 
@@ -118,7 +118,7 @@ class ForeignKey:
     parent_columns: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """name: as a person writes it, with its schema where search_path doesn't lead there."""
 

@@ -170,7 +170,11 @@ def _intervals(fake: Faker, column: Column, text: str) -> Iterator[Kind]:
     step = factory_values.step(column.type)
     numbers = sorted({Decimal(0), *_numbers(text)})
     far = Decimal(2**31 - 1) - max(map(abs, numbers)) if column.unique else Decimal(100)
-    pairs = [*combinations(numbers, 2), *((low, low + far) for low in numbers), *((high - far, high) for high in numbers)]
+    pairs = [
+        *combinations(numbers, 2),
+        *((low, low + far) for low in numbers),
+        *((high - far, high) for high in numbers),
+    ]
     for widest, upmost in sorted(((high - low, low) for low, high in pairs), reverse=True):
         for low, high in ((upmost, upmost + widest), (upmost + step, upmost + widest - step)):
             if low < high:

@@ -1,4 +1,4 @@
-"""Made-up values by column name and type, from Faker. Each is text as PostgreSQL reads it: the column's type does the rest.
+"""Made-up values by column name and type, from Faker, each as the text that PostgreSQL reads for that type.
 
 They depend on the random generator alone, never on the clock, and name nobody real: addresses end with example.com
 (RFC 2606), networks are those of documentation (RFC 5737, RFC 3849).
@@ -7,6 +7,7 @@ They depend on the random generator alone, never on the clock, and name nobody r
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -21,7 +22,8 @@ Maker = Callable[[], str]
 
 PAST, FUTURE = datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2090, 1, 1, tzinfo=timezone.utc)
 SPAN = 5 * 365 * 24 * 3600  # seconds that times spread over
-LATER = ("expire", "until", "end", "due", "deadline", "valid_to", "closes", "renew")  # a name that looks ahead
+# A name that looks ahead, so that what expires does so after now, and what ends does so after it began.
+LATER = re.compile(r"(?:^|_)(?:expir\w*|until|to|due|deadline|end(?:s|ed)?|finish\w*|clos\w*|renew\w*)(?:_|$)")
 
 # What a text column is called: by the whole name, or by its last word.
 TEXTS: dict[str, Callable[[Faker], str]] = {
@@ -154,7 +156,7 @@ def _decimal(fake: Faker, of: Type, unique: bool) -> Maker:
 
 
 def _time(fake: Faker, name: str, of: Type) -> Maker:
-    start = FUTURE if any(word in name.lower() for word in LATER) else PAST
+    start = FUTURE if LATER.search(name.lower()) else PAST
     forms = {"date": "%Y-%m-%d", "time": "%H:%M:%S.%f", "timetz": "%H:%M:%S.%f+00", "timestamp": "%Y-%m-%d %H:%M:%S.%f"}
 
     def make() -> str:

@@ -22,6 +22,10 @@ ROOT = Path(__file__).resolve().parents[3]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "build", "toolkit", "__pycache__", ".*_cache")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: runs in a small form; whole in `make soak`")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine() -> None:
     """An engine that answers and the images of all suites, as `make itest` would make sure of them."""
