@@ -1,8 +1,8 @@
-"""Remove this checkout's kept stacks, its results and caches, saying what goes. `make clean`; images and .venv stay."""
+"""Remove this checkout's kept stacks, bakes, results and caches, saying what goes. `make clean`; the rest stays."""
 
 import shutil
 
-from itest import cli, runs, stack, suite
+from itest import bake, cli, runs, stack, suite
 from itest.errors import ItestError, run_verb
 from itest.stack.sweep import sweep
 
@@ -19,6 +19,7 @@ def main() -> None:
         for project in stack.kept(one):
             print(f"removing stack {project}")
             stack.attach(one, project).down()
+    bake.prune(cli.ROOT, print, every=True)
     for folder in (cli.ROOT / name for name in CACHES):
         if folder.exists():
             print(f"removing {folder.name}/")

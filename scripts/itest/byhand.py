@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from itest import compose, data, images
+from itest import bake, compose, data, images
 from itest import stack as stacks
 from itest import suite as suites
 from itest.console import Console
@@ -23,8 +23,12 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     suites.check(suite)
     _refuse_other(suite)
     with console.stage(suite.name, "images") as line:
-        line.detail(images.describe(images.ensure(images.needs_of(suite.config), line.update)))
-    stack = Stack(suite, suite.project(suite.kept_name))
+        told = [images.describe(images.ensure(images.needs_of(suite.config), line.update))]
+        baked = bake.ensure(suite, line.update, running=suite.kept_name) if given.bake else bake.Baked()
+        line.detail(", ".join([*told, *baked.done]))
+    for note in baked.notes:
+        console.note(note)
+    stack = Stack(suite, suite.project(suite.kept_name, baked.images))
     try:
         stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
     except ItestError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from itest.errors import ItestError, exit_code
 from itest.reach import Stacks, new_session
-from itest.suite.suite import Suite
 
 SESSION = "itest_session"  # what a worker is told beside its number
 
@@ -26,18 +24,10 @@ def stacks(config: pytest.Config, report: Callable[[str], None]) -> Stacks:
 
 @dataclass
 class Controller:
-    """A plugin of the process that pytest-xdist's workers belong to. stacks: of this process, which reaches none."""
+    """A plugin of the process that pytest-xdist's workers belong to. stacks: of this process."""
 
     stacks: Stacks
-    alive: ExitStack = field(default_factory=ExitStack)
-    checked: set[str] = field(default_factory=set)  # suites
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_setupnodes(self) -> None:
-        """Before the first worker starts."""
-        from itest import runs
-
-        self.alive.enter_context(runs.alive(self.stacks.root, self.stacks.session))
+    provided: set[str] = field(default_factory=set)  # suites
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -46,34 +36,31 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
-        """Refuse suites that several workers can't run side by side, once it is known which have tests."""
-        if node.workerinput["workercount"] < 2 or "ITEST_STACK" in os.environ:  # a run has looked before
-            return
+        """Provide the stacks, once it is known which suites have tests; no worker begins before.
+
+        Ends the session, with the error's exit code, where a stack doesn't start or workers can't share it.
+        """
+        if "ITEST_STACK" in os.environ:
+            return  # the run has looked before, and its stack is there
         from itest.suite import workers
 
         paths = {one.partition("::")[0] for one in ids}
-        suites = {one.name: one for one in map(self._suite_of, paths) if one}
+        suites = {one.name: one for path in paths if (one := self.stacks.suite_of(self.stacks.root / path))}
         try:
-            for name in suites.keys() - self.checked:
-                workers.check(suites[name])
-                self.checked.add(name)
+            for name in sorted(suites.keys() - self.provided):
+                if node.workerinput["workercount"] > 1:
+                    workers.check(suites[name])
+                self.provided.add(name)
+                self.stacks.provide(suites[name])
         except ItestError as error:
             pytest.exit(str(error), returncode=exit_code(error.category))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """After the last worker has ended."""
-        from itest import compose
-        from itest.stack import slots
+        """Remove what a worker that was killed has left, once all have ended."""
+        if self.provided:
+            from itest import compose
 
-        files = list((self.stacks.root / slots.SLOTS).glob(f"{self.stacks.session}.*"))
-        if files and not self.stacks.keep_stacks:
             for project, lease in compose.leases().items():
-                if lease.partition(" ")[2] == self.stacks.session:
+                if lease == f"run {self.stacks.session}":
                     compose.remove(project)
-        for file in files:
-            file.unlink(missing_ok=True)
-        self.alive.close()
-
-    def _suite_of(self, path: str) -> Suite | None:
-        return self.stacks.suite_of(self.stacks.root / path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from itest.errors import ItestError
 from itest.interrupts import PATIENCE
 from itest.pytesting import PytestRun
 from itest.runs import Run
+from itest.stack import worker
 from itest.stack.deaths import cannot_check, died
 from itest.stack.stack import Line, Stack
 from itest.suite.suite import Suite
@@ -35,11 +36,12 @@ class Lane:
     keep: bool  # leave the stack running
     factor: float  # multiplies readiness deadlines
     cancelled: Event
+    images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # suite -> variable -> a baked one
     timings: dict[str, float] = field(default_factory=dict)  # stages that the whole run shared, in seconds
 
     def go(self, suite: Suite) -> SuiteResult:
         """Run one suite and say how it ended."""
-        stack = Stack(suite, suite.project(f"itest-{suite.name}-{self.run.id}"))
+        stack = Stack(suite, suite.project(f"itest-{suite.name}-{self.run.id}", self.images.get(suite.name)))
         folder = self.run.folder / suite.name
         folder.mkdir()
         junit, exit_code, error = folder / "junit.xml", None, None
@@ -79,10 +81,13 @@ class Lane:
         with stack.timed("evidence"):
             try:
                 stack.refresh()
-                error = error or died(stack, folder / pytesting.ANNOUNCED)
+                workers = worker.of(stack)
+                for one in (stack, *workers):
+                    error = error or died(one, folder / pytesting.ANNOUNCED)
                 for broken in filter(None, map(cannot_check, stack.containers.values())):
                     self.console.note(f"{suite.name}: a healthcheck cannot run, `up --wait` would fail: {broken}")
-                logs = evidence.keep_logs(folder, stack, self.masker)
+                kept = [evidence.keep_logs(folder, one, self.masker) for one in (stack, *workers)]
+                logs = {name: log for logs in kept for name, log in logs.items()}
             except ItestError as problem:
                 error, logs = error or problem, {}
             if error is None:
@@ -91,17 +96,16 @@ class Lane:
             return StageFailure.from_error(error, stage=_stage(stack), evidence=path.relative_to(suite.root))
 
     def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:
-        if self.keep and stack.containers and not self.cancelled.is_set():
-            self.console.note(f"kept {stack.name}: make ps, make env, make down with SUITE={stack.name}")
-            return None
-        with self.console.stage(suite.name, "down"), stack.timed("down"):
-            try:
+        try:
+            if self.keep and stack.containers and not self.cancelled.is_set():
+                self.console.note(f"kept {stack.name}: make ps, make env, make down with SUITE={stack.name}")
+                worker.remove_all(stack)
+                return None
+            with self.console.stage(suite.name, "down"), stack.timed("down"):
                 _remove(stack)
-                for project in compose.leases():
-                    if project.startswith(f"{stack.name}-"):  # of a pytest-xdist worker that was killed
-                        _remove(Stack(suite, suite.project(project)))
-            except ItestError as problem:
-                return StageFailure.from_error(problem, stage="down")
+                worker.remove_all(stack)
+        except ItestError as problem:
+            return StageFailure.from_error(problem, stage="down")
         return None
 
     def _result(

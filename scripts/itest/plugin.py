@@ -8,9 +8,8 @@ Every public fixture may be overridden in a conftest.py.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import redis
     import requests
 
+    from itest.data.factory import Factory, Kept
     from itest.isolation import Database, Isolation, Resettable
 
 
@@ -57,6 +57,7 @@ class _Running:
 _STACKS = pytest.StashKey[Stacks]()
 _BEGAN = pytest.StashKey[float]()
 _LAST = pytest.StashKey[bool]()  # of this worker
+_KEPT: pytest.StashKey[Kept] = pytest.StashKey()  # from one test's factory to the next one's
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Running(Path(running)), "itest-running")
 
 
+@pytest.hookimpl(trylast=True)  # of a controller, when its workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # Not at unconfigure: pytest-xdist waits for a worker until this is done, and may kill it afterwards.
     session.config.stash[_STACKS].close()
@@ -114,12 +116,10 @@ def _reporter(config: pytest.Config) -> Callable[[str], None]:
     def report(text: str) -> None:
         terminal = config.pluginmanager.get_plugin("terminalreporter")
         capture = config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            if terminal:
+        if terminal and capture:
+            with capture.global_and_fixture_disabled():
                 terminal.ensure_newline()
                 terminal.write_line(text)
-            else:  # one of pytest-xdist's workers, whose standard error is its controller's
-                print(f"\n{text}", file=sys.stderr, flush=True)
 
     return report
 
@@ -219,3 +219,11 @@ def eventually() -> Callable[..., Any]:
     from itest.stack.eventually import eventually
 
     return eventually
+
+
+@pytest.fixture
+def factory(request: pytest.FixtureRequest, db: Database) -> Factory:
+    """Rows made up on the fly, the same for the same test everywhere: `factory.create("orders", status="paid").id`."""
+    from itest.data.factory import Factory, Kept
+
+    return Factory(db, request.node.nodeid, request.config.stash.setdefault(_KEPT, Kept()))

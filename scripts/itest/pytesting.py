@@ -80,6 +80,12 @@ def is_debugging(arguments: Sequence[str]) -> bool:
     return any(argument in ("--pdb", "--trace") for argument in arguments)
 
 
+def has_workers(arguments: Sequence[str]) -> bool:
+    """Whether pytest-xdist will run tests side by side: `-n 4`, `-n4`, `-n auto`, `--numprocesses=4`."""
+    given = re.search(r"(?:^|\0)(?:-n|--numprocesses)[=\0]?(\w+)", "\0".join(arguments))
+    return given is not None and given[1] not in ("0", "1")
+
+
 def concerns(suite: Suite, others: Sequence[Suite], arguments: Sequence[str]) -> bool:
     """Whether the arguments leave anything to do in a suite, as far as that can be told before it starts.
 

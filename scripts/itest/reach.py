@@ -1,7 +1,6 @@
 """Which stack a pytest process reaches, and its slot there: of the run, a kept one, or one that it starts and removes.
 
-pytest-xdist's workers share one stack. The first that needs it finds or starts it, the others wait and enter it too;
-it belongs to their controller, which removes it when all have ended.
+pytest-xdist's workers share one stack, which their controller finds or starts for them, and removes in the end.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ class Stacks:
         found = stack.attach(suite, given[1]) if is_runs else self._find(suite)
         with slots.turn(self.root, f"{found.name}.settle"):  # who comes later finds it migrated and seeded
             slot = self.closing.enter_context(slots.claimed(self.root, found.name))
-            if slot == 0 and not is_runs and not found.readiness:
+            if slot == 0 and not is_runs and found.name != self._name(suite):
                 # A service may have died since it was left, or lost its data; plain compose starts without any.
                 stack.settle(found, factor=factor)
         if slot and self.workers < 2:  # of several workers it is known by now that they can share it
@@ -107,28 +106,24 @@ class Stacks:
             os.environ.update(mine.discovery())
         return mine
 
-    def _find(self, suite: Suite) -> Stack:
-        """The stack of all workers: the first one finds or starts it, and what it couldn't the others don't try."""
-        from itest import stack
+    def provide(self, suite: Suite) -> None:
+        """Find or start a suite's stack for the workers of this process, and tell them which it is."""
+        self._own()
+        self._note(suite).parent.mkdir(parents=True, exist_ok=True)
+        self._note(suite).write_text(self._find_or_start(suite).name, encoding="utf-8")
+        self.closing.callback(self._note(suite).unlink)
+
+    def _note(self, suite: Suite) -> Path:
         from itest.stack import slots
 
-        if not self.workers:
-            return self._find_or_start(suite)
-        told = self.root / slots.SLOTS / f"{self.session}.{suite.name}.json"
-        with slots.turn(self.root, f"{self.session}.{suite.name}.turn"):
-            if told.exists():
-                answer = json.loads(told.read_text(encoding="utf-8"))
-                if "error" in answer:
-                    raise ItestError(**answer["error"])
-                return stack.attach(suite, answer["stack"])
-            try:
-                found = self._find_or_start(suite)
-            except ItestError as error:
-                words = {"category": error.category, "message": error.message, "hint": error.hint, "cause": error.cause}
-                told.write_text(json.dumps({"error": words}), encoding="utf-8")
-                raise
-            told.write_text(json.dumps({"stack": found.name}), encoding="utf-8")
-            return found
+        return self.root / slots.SLOTS / f"{self.session}.{suite.name}"
+
+    def _find(self, suite: Suite) -> Stack:
+        from itest import stack
+
+        if self.workers:
+            return stack.attach(suite, self._note(suite).read_text(encoding="utf-8"))
+        return self._find_or_start(suite)
 
     def _find_or_start(self, suite: Suite) -> Stack:
         from itest import stack
@@ -144,7 +139,7 @@ class Stacks:
         return self._start(suite)
 
     def _start(self, suite: Suite) -> Stack:
-        from itest import images, stack
+        from itest import bake, images, settings, stack
         from itest import suite as suites
         from itest.machine import engine
 
@@ -153,13 +148,17 @@ class Stacks:
         suites.check(suite)
         os.environ.update(images.pin(suite.config, suite.texts))
         images.ensure(images.needs_of(suite.config), self.report)
-        own = Stack(suite, suite.project(f"itest-{suite.name}-{self.session}"))
-        if not self.workers and not self.keep_stacks:
+        baked = bake.ensure(suite, self.report) if settings.read().bake else bake.Baked()
+        own = Stack(suite, suite.project(self._name(suite), baked.images))
+        if not self.keep_stacks:
             self.closing.callback(own.down)
         self.report(f"itest: starting {own.name}")
         stack.start(own)
         self.report(f"itest: {own.name} is ready after {sum(own.timings.values()):.1f} s")
         return own
+
+    def _name(self, suite: Suite) -> str:
+        return f"itest-{suite.name}-{self.session}"
 
     def _own(self) -> str:
         """Be known as who owns what this process starts: a run, pytest-xdist's controller or else this process."""

@@ -6,13 +6,13 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from itest import compose, data, errors, images, pytesting, runs, verdict
+from itest import bake, compose, data, errors, images, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
@@ -25,6 +25,7 @@ from itest.runs import Run
 from itest.settings import Settings
 from itest.stack import capacity
 from itest.stack.sweep import sweep
+from itest.suite import workers
 from itest.suite.resolved import fixed_ports
 from itest.suite.suite import Suite
 from itest.verdict import evidence, junit, summary
@@ -97,8 +98,10 @@ def _go(
     for suite in progress.suites:
         suites.check(suite)
         data.plan(suite)
+        if pytesting.has_workers(arguments) and pytesting.concerns(suite, progress.suites, arguments):
+            workers.check(suite)
     started = time.monotonic()
-    _bring_images(progress.suites, console, interrupts)
+    baked = _bring_images(progress.suites, settings, console, interrupts)
     jobs = settings.jobs or (1 if _share_a_port(progress.suites) else capacity.jobs(len(progress.suites)))
     if jobs < len(progress.suites):
         console.note(f"{jobs} of {len(progress.suites)} suites at a time")
@@ -111,6 +114,7 @@ def _go(
         keep=settings.keep,
         factor=settings.timeout_factor,
         cancelled=interrupts.cancelled,
+        images=baked,
         timings={"images": time.monotonic() - started},
     )
     progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
@@ -122,13 +126,23 @@ def _versions(found: Engine) -> dict[str, str]:
     return {"engine": found.server_version, "compose": found.compose_version} | own
 
 
-def _bring_images(chosen: Sequence[Suite], console: Console, interrupts: Interrupts) -> None:
-    """Make every image present; those that are built here get a name that no other checkout can take over."""
+def _bring_images(
+    chosen: Sequence[Suite], settings: Settings, console: Console, interrupts: Interrupts
+) -> dict[str, Mapping[str, str]]:
+    """Make every image present; those that are built here get a name that no other checkout can take over.
+
+    Returns suite -> variable -> image, for the databases that start from a bake.
+    """
     for suite in chosen:
         os.environ.update(images.pin(suite.config, suite.texts))
     needs = [need for suite in chosen for need in images.needs_of(suite.config)]
     with console.stage("", "images") as line:
-        line.detail(images.describe(images.ensure(needs, line.update, cancelled=interrupts.cancelled)))
+        reports = images.ensure(needs, line.update, cancelled=interrupts.cancelled)
+        baked = {suite.name: bake.ensure(suite, line.update) for suite in chosen} if settings.bake else {}
+        line.detail(", ".join([images.describe(reports), *(words for one in baked.values() for words in one.done)]))
+    for note in (note for one in baked.values() for note in one.notes):
+        console.note(note)
+    return {name: one.images for name, one in baked.items()}
 
 
 def _share_a_port(chosen: Sequence[Suite]) -> bool:

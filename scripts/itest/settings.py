@@ -30,6 +30,7 @@ class Settings:
     profile: str = ""  # values from compose/profiles/<profile>.env: dev, ci
     args: str = ""  # arguments passed on to pytest, or to the verb's own command
     service: str = ""  # the service that `logs` and `shell` are about
+    bake: bool = True  # start databases from images in which their migrations and fixtures are done
     engine: str = "auto"  # off: never install or start an engine
     timeout_factor: float = 1.0  # multiplies every readiness deadline, for a slow machine
     all: bool = False  # `down` and `clean`: everything of this checkout

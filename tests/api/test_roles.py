@@ -32,12 +32,25 @@ def test_a_change_of_role_counts_from_the_next_request_on(as_customer, db):
     assert as_customer.post("/items", json=TEAPOT).status_code == 201
 
 
-def test_a_customer_sees_their_own_orders_only(as_customer, problem):
-    assert [order["id"] for order in as_customer.get("/orders").json()["data"]] == [1]
-    assert as_customer.get("/orders/1").json()["total"] == "21.20"
-    assert problem(as_customer.get("/orders/2"), 404)["detail"] == "There is no order 2"
+@pytest.mark.parametrize(("role", "status"), [("admin", 201), ("customer", 403)])
+def test_the_role_alone_decides_who_writes_items(make_user, sign_in, role, status):
+    somebody = sign_in(make_user(role=role).email)
+
+    assert somebody.post("/items", json=TEAPOT).status_code == status
 
 
-def test_an_admin_sees_everybodys_orders(as_admin):
-    assert [order["id"] for order in as_admin.get("/orders").json()["data"]] == [1, 2]
-    assert as_admin.get("/orders/2").status_code == 200
+def test_a_customer_sees_their_own_orders_only(make_user, make_order, sign_in, problem):
+    user = make_user()
+    mine, another_s = make_order(user=user), make_order()
+    customer = sign_in(user.email)
+
+    assert [order["id"] for order in customer.get("/orders").json()["data"]] == [mine.id]
+    assert customer.get(f"/orders/{mine.id}").json()["total"] == str(mine.total)
+    assert problem(customer.get(f"/orders/{another_s.id}"), 404)["detail"] == f"There is no order {another_s.id}"
+
+
+def test_an_admin_sees_everybodys_orders(as_admin, make_order):
+    new = make_order()
+
+    assert [order["id"] for order in as_admin.get("/orders").json()["data"]] == [1, 2, new.id]
+    assert as_admin.get(f"/orders/{new.id}").status_code == 200

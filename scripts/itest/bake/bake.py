@@ -7,10 +7,13 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
+from itest import data
 from itest.bake import inputs, shelf
 from itest.bake.inputs import Recipe, Unbakable
+from itest.bake.shelf import Shelved
 from itest.data.data import Plan
 from itest.errors import ItestError
 from itest.images import store
@@ -20,53 +23,93 @@ from itest.suite.suite import Suite
 
 @dataclass
 class Baked:
-    """What a suite starts with. images: variable -> reference, for its compose project; said: what was done, a line
-    each."""
+    """What the databases of a suite start from.
+
+    images: variable -> reference, for its compose project. done: what was baked, in a few words each. notes: a line
+    for each database that isn't baked, and for each old bake that went.
+    """
 
     images: dict[str, str] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def ensure(suite: Suite, plan: Plan, report: Callable[[str], None]) -> Baked:
+def ensure(suite: Suite, report: Callable[[str], None], *, running: str = "") -> Baked:
     """Have a bake of every PostgreSQL of a suite whose images are present, making those that are missing.
 
-    Also names them in the suite's resolved configuration. report: gets a line at every change.
-    Raises ItestError (interrupted) alone: whatever else goes wrong is said, and that service starts without.
+    Also names them in the suite's resolved configuration. report: gets a line at every change. running: a project whose
+    databases stay what they are, baked or not, if it has any.
+    Raises ItestError (interrupted) alone: whatever else goes wrong is noted, and that database starts without a bake.
     """
     baked = Baked()
-    for service in plan.databases if plan.migrations or plan.fixtures else []:
+    plan = data.plan(suite)
+    started = suite.project(running).containers() if running else {}
+    for service in plan.databases if plan.migrations or plan.fixtures else ():
         try:
-            recipe = inputs.recipe(suite, plan, service)
-            _make(suite, plan, recipe, baked, report)
+            if service in started:
+                variable, reference = inputs.variable(suite, service), started[service].image
+                if not reference.startswith(f"{inputs.REPOSITORY}/") or variable in os.environ:
+                    continue
+            else:
+                recipe = inputs.recipe(
+                    suite, plan, service, _base_id(suite, service), datetime.now(timezone.utc).date()
+                )
+                _obtain(suite, plan, recipe, baked, report)
+                variable, reference = recipe.variable, recipe.reference
         except Unbakable as reason:
-            baked.said.append(f"{suite.name}: {service} is not baked: {reason}")
+            baked.notes.append(f"{suite.name}: {service} is not baked: {reason}")
         except ItestError as error:
             if error.category == "interrupted":
                 raise
-            baked.said.append(f"{suite.name}: {service} is not baked: {error.message.splitlines()[0]}")
+            baked.notes.append(f"{suite.name}: {service} is not baked: {error.message.splitlines()[0]}")
         else:
-            baked.images[recipe.variable] = recipe.reference
-            suite.config["services"][service]["image"] = recipe.reference
+            baked.images[variable] = suite.config["services"][service]["image"] = reference
     return baked
 
 
-def _make(suite: Suite, plan: Plan, recipe: Recipe, baked: Baked, report: Callable[[str], None]) -> None:
-    if store.find([recipe.reference]):
-        shelf.note_use(recipe.reference)
+def _base_id(suite: Suite, service: str) -> str:
+    image = suite.config["services"][service]["image"]
+    found = store.find([image])
+    if not found:
+        raise Unbakable(f"the engine has no {image}")
+    return found[image].id
+
+
+def _obtain(suite: Suite, plan: Plan, recipe: Recipe, baked: Baked, report: Callable[[str], None]) -> None:
+    """Have one bake: there it is, or another process is making it, or this one does."""
+    if shelf.has(recipe.reference):
         return
     lock = Path(tempfile.gettempdir(), f"itest-{os.getuid()}", "bakes", f"{recipe.hash}.lock")
-    with exclusive(lock, waiting=lambda: report(f"{recipe.reference}  waiting for another process that bakes it")):
+    with exclusive(lock, waiting=lambda: report(f"waiting for another process that bakes {recipe.reference}")):
         if store.find([recipe.reference]):
             return
-        from itest.bake.baking import Baker
+        baked.done.append(_make(suite, plan, recipe, report))
+        shelf.prune(suite.root, baked.notes.append, keep=[recipe.reference])
 
-        older = shelf.best_start(recipe)
-        new = len(recipe.migrations) - (len(older.migrations) if older else 0)
-        what = (
-            f"{recipe.service} of {suite.name}: {new} of {len(recipe.migrations)} migrations are new"
-            if older
-            else (f"{recipe.service} of {suite.name}")
-        )
-        start = older.reference if older else recipe.base
+
+def _make(suite: Suite, plan: Plan, recipe: Recipe, report: Callable[[str], None]) -> str:
+    """Bake, on top of an older bake where there is one. Returns what was done."""
+    from itest.bake.baking import Baker
+
+    older = shelf.best_start(recipe, shelf.everything())
+    what = f"{recipe.service} of {suite.name}"
+
+    def bake(start: str) -> None:
         Baker(suite, plan, recipe, start, lambda words: report(f"baking {what}: {words}")).bake()
-        shelf.prune(suite.root, baked.said.append, keep=[recipe.reference])
+
+    if older is None:
+        bake(recipe.base)
+        return f"{what} baked"
+    try:
+        bake(older.reference)
+    except (Unbakable, ItestError) as error:
+        if isinstance(error, ItestError) and error.category == "interrupted":
+            raise
+        bake(recipe.base)  # whatever the older one was good for
+        return f"{what} baked"
+    return f"{what} baked ({_new(older, recipe)})"
+
+
+def _new(older: Shelved, recipe: Recipe) -> str:
+    count = len(recipe.migrations) - len(older.migrations)
+    return f"{count or 'no'} new migration{'' if count == 1 else 's'}"

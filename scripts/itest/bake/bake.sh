@@ -8,7 +8,6 @@
 set -Eeuo pipefail
 
 BAKED=/usr/local/share/itest-bake # data.tar, and `passwords`: a line `VARIABLE ALTER ROLE … PASSWORD` for each role
-SERVER_OFF=(-c fsync=off -c full_page_writes=off -c synchronous_commit=off) # whoever starts again finds it clean
 
 main() {
 	case $1 in
@@ -49,8 +48,8 @@ fill() {
 	tar --extract --file "$BAKED/data.tar" --directory "$PGDATA"
 	chmod 0700 "$PGDATA"
 	# Before any server listens: nobody meets a role without its password.
-	passwords | postgres --single -c exit_on_error=on -c log_min_error_statement=panic "${SERVER_OFF[@]}" \
-		-D "$PGDATA" template1 >/dev/null
+	passwords | postgres --single -c exit_on_error=on -c log_min_error_statement=panic \
+		-c log_checkpoints=off -c fsync=off -c full_page_writes=off -c shared_buffers=1MB -D "$PGDATA" template1 >/dev/null
 }
 
 passwords() {
@@ -92,7 +91,7 @@ pack() {
 	rm -rf "$PGDATA/postmaster.opts" "$PGDATA"/log/*
 	local sparse=()
 	# A hole takes neither time nor memory. Not every tar knows holes.
-	! tar --version 2>/dev/null | grep --quiet GNU || sparse=(--sparse --hole-detection=raw)
+	[[ $(tar --version 2>/dev/null) != *GNU* ]] || sparse=(--sparse --hole-detection=raw)
 	cd "$PGDATA"
 	tar --create "${sparse[@]}" -- *
 }

@@ -7,13 +7,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from itest.data import sqlsplit
 from itest.data.data import Plan
-from itest.images import inputs, store
+from itest.images import inputs
 from itest.images.needs import TAG_LENGTH
+from itest.suite.envfile import VARIABLE
 from itest.suite.suite import Suite
 from itest.verdict.mask import is_distinct, is_secret_key
 
@@ -21,7 +23,14 @@ REPOSITORY = "itest/bake"
 PACKAGE = Path(__file__).resolve().parents[1]
 CODE = ("bake", "data")  # what of the toolkit itself shapes a bake
 SETTINGS = ("command", "user", "tmpfs", "working_dir")  # of a service, that its data may depend on
-VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::?-[^}]*)?\}")
+# What makes a row as old as its bake: functions, and words that PostgreSQL takes for times. A column's default may be a
+# day old; in a fixture the time is there for a purpose.
+CLOCK = re.compile(
+    r"""\b(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(
+    | \b(?:current_date|current_time|current_timestamp|localtime|localtimestamp)\b
+    | (["'])(?:now|today|tomorrow|yesterday)\1""",
+    re.IGNORECASE | re.VERBOSE,
+)
 # How statements begin that change rows and nothing else; pg_dump also writes SELECT setval(…) and set_config(…).
 ROWS = ("INSERT", "UPDATE", "DELETE", "WITH", "SELECT", "SET")
 
@@ -54,41 +63,38 @@ class Recipe:
         return f"{REPOSITORY}/{self.service}:{self.hash[:TAG_LENGTH]}"
 
 
-def recipe(suite: Suite, plan: Plan, service: str) -> Recipe:
-    """What a service's bake is made of, from the files as they are now. Raises Unbakable."""
+def recipe(suite: Suite, plan: Plan, service: str, base_id: str, day: date) -> Recipe:
+    """What a service's bake is made of, from the files as they are now. Raises Unbakable.
+
+    base_id: of the image that the service would start from. day: today's; counts where migrations read the clock.
+    """
     config = suite.config["services"][service]
-    variable = _variable(suite, service)
     if config.get("entrypoint"):
         raise Unbakable(f"its layer replaces the image's entrypoint; drop `entrypoint` from {service}")
     if suite.services[service].depends_on:
         raise Unbakable(f"it depends on {', '.join(suite.services[service].depends_on)}")
-    base = config["image"]
-    image = store.find([base]).get(base)
-    if image is None:
-        raise Unbakable(f"the engine has no {base}")
+    _refuse_clocks(plan)
     code = inputs.digest_of_files((file for name in CODE for file in (PACKAGE / name).glob("*.[ps][yh]")), PACKAGE)
-    ground = inputs.digest(
-        image.id, code, suite.isolation, _settings(config, _secrets(suite)), *_mounted(suite, config)
-    )
+    ground = inputs.digest(base_id, code, suite.isolation, _settings(config, _secrets(suite)), *_mounted(suite, config))
     migrations = tuple(f"{one.version}:{one.checksum[:16]}" for one in plan.migrations)
     return Recipe(
         service=service,
-        variable=variable,
-        base=base,
-        base_id=image.id,
+        variable=variable(suite, service),
+        base=config["image"],
+        base_id=base_id,
         ground=ground,
         migrations=migrations,
         only_rows=_only_rows(plan),
-        hash=inputs.digest(ground, service, plan.fingerprint),
+        hash=inputs.digest(ground, service, plan.fingerprint, day if _reads_clock(plan) else ""),
     )
 
 
-def _variable(suite: Suite, service: str) -> str:
-    """The one variable that a layer's `image: ${POSTGRES_IMAGE:-…}` reads, and no other service's."""
+def variable(suite: Suite, service: str) -> str:
+    """The variable by which a layer's `image: ${POSTGRES_IMAGE:-…}` lets another one be chosen. Raises Unbakable."""
     written = [file.data.get("services", {}).get(service, {}).get("image") for file in suite.files]
     image = next((text for text in reversed(written) if text), "")
     match = VARIABLE.fullmatch(image)
-    if match is None:
+    if match is None or not match["name"]:
         name = f"{service.upper().replace('-', '_')}_IMAGE"
         raise Unbakable(f"its image can't be chosen; write `image: ${{{name}:-{image}}}`")
     others = [
@@ -139,8 +145,20 @@ def _content(path: Path) -> str:
         raise Unbakable(f"its mount {path} can't be read: {error.strerror}") from error
 
 
+def _refuse_clocks(plan: Plan) -> None:
+    for one in plan.fixtures:
+        if one.kind == "postgres" and (found := CLOCK.search(one.file.text)):
+            line = one.file.line_at(found.start())
+            problem = f"{one.file.path}:{line} reads the clock ({found[0].strip('( ')}), and its rows would age"
+            raise Unbakable(f"{problem}; write fixed times, or set BAKE=0")
+
+
+def _reads_clock(plan: Plan) -> bool:
+    return any(CLOCK.search(one.file.text) for one in plan.migrations)
+
+
 def _only_rows(plan: Plan) -> bool:
-    """Whether the fixtures can't have changed the schema, so that what was migrated can be told from what was seeded."""
+    """Whether the fixtures can't have changed the schema, so that the database can go back to what was migrated."""
     return all(
         sqlsplit.opening(one.file.text[piece], 1) in ROWS
         for one in plan.fixtures

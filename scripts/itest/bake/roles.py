@@ -38,8 +38,11 @@ def variables_of(roles: Iterable[Role], values: Mapping[str, str]) -> dict[str, 
 
 
 def verifies(role: Role, password: str) -> bool:
-    """Whether a password is the role's, by SCRAM-SHA-256 (RFC 5803 for the notation, RFC 7677 and RFC 5802 section 3 for
-    the sums) or by MD5. Passwords are taken as they are: SASLprep (RFC 4013) leaves printable ASCII alone."""
+    """Whether a password is the role's, by SCRAM-SHA-256 or by MD5.
+
+    RFC 5803 has the notation, RFC 5802 section 3 and RFC 7677 the sums. Passwords are taken as they are: SASLprep
+    (RFC 4013) leaves printable ASCII alone.
+    """
     if role.verifier.startswith("md5"):
         digest = hashlib.md5((password + role.name).encode(), usedforsecurity=False).hexdigest()
         return hmac.compare_digest(role.verifier, f"md5{digest}")

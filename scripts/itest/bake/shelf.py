@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -83,35 +83,44 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(f"{text[:19]}+00:00")  # a zone's hours don't matter for days
 
 
-def best_start(recipe: Recipe) -> Shelved | None:
+def best_start(recipe: Recipe, shelved: Iterable[Shelved]) -> Shelved | None:
     """The bake on which fewest migrations are missing, of the same ground: what only rows were added to since its
     migrations can be taken back to them."""
     fit = [
         one
-        for one in everything()
+        for one in shelved
         if one.ground == recipe.ground and one.only_rows and is_prefix(one.migrations, recipe.migrations)
     ]
     return max(fit, key=lambda one: len(one.migrations), default=None)
 
 
-def note_use(reference: str) -> None:
-    """Tagged anew at most once a day: by that time it is known which one nobody uses any more."""
-    raw = json.loads(query("image", "inspect", reference).stdout or "[]")
-    if raw and datetime.now(timezone.utc) - _moment(raw[0]["Metadata"]["LastTagTime"]) > USED_EVERY:
+def has(reference: str) -> bool:
+    """Whether the engine holds a bake, which is noted as its use: tagged anew, at most once a day."""
+    found = json.loads(query("image", "inspect", reference).stdout or "[]")
+    if found and datetime.now(timezone.utc) - _moment(found[0]["Metadata"]["LastTagTime"]) > USED_EVERY:
         query("image", "tag", reference, reference)
+    return bool(found)
 
 
 def prune(root: Path, report: Callable[[str], None], *, keep: Collection[str] = (), every: bool = False) -> None:
-    """Remove the bakes that had their time: unused for 14 days, or one too many, or too large, of this checkout.
+    """Remove the bakes that had their time, see `outdated`. keep: references that are about to be used.
 
-    keep: references that are about to be used. every: all of this checkout's. One that a container uses stays.
+    every: all of this checkout's. One that a container uses stays.
     """
-    kept, size = 0, 0
-    for one in everything():
-        ours = one.checkout == checkout_of(root)
-        kept, size = kept + ours, size + ours * one.size
-        old = datetime.now(timezone.utc) - one.used > KEPT_FOR
-        if one.reference in keep or not (old or (ours and (every or kept > KEPT or size > KEPT_BYTES))):
-            continue
-        if query("image", "rm", one.reference).returncode == 0:
+    for one in outdated(everything(), checkout_of(root), datetime.now(timezone.utc), every=every):
+        if one.reference not in keep and query("image", "rm", one.reference).returncode == 0:
             report(f"removing {one.reference}, {one.size / 1e6:.0f} MB")
+
+
+def outdated(shelved: Iterable[Shelved], checkout: str, now: datetime, *, every: bool = False) -> list[Shelved]:
+    """Those not used for 14 days, whoever's they are, and of one checkout what is beyond its 6 last used or its 2 GB.
+
+    shelved: the last used first.
+    """
+    found, kept, size = [], 0, 0
+    for one in shelved:
+        ours = one.checkout == checkout
+        kept, size = kept + ours, size + ours * one.size
+        if now - one.used > KEPT_FOR or (ours and (every or kept > KEPT or size > KEPT_BYTES)):
+            found.append(one)
+    return found

@@ -1,24 +1,27 @@
-"""Back to the seeded state between tests by plain DELETE: every table, every sequence, one round trip.
+"""Back to the baseline between tests: whatever a test or a service did, only what changed is restored, and verified.
 
 A baseline lives in the database, in a schema of its own: copies of the tables that held rows, the sequences' values,
-and the function that restores them. So a kept stack can be reset by whoever attaches to it. There are two: what the
-migrations left, and what the fixtures added to that. A table made after `prepare` is
-not covered, nor are large objects and materialised views.
+the catalogue, and the function that restores them. So a kept stack can be reset by whoever attaches to it, and a clone
+of the database brings its baseline along. There are two: what the migrations left, and what the fixtures added to it.
+
+Strategy `delete` needs a superuser; `truncate` the owner of the tables, who can't see to roles and their settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 from psycopg import Connection
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.pq import TransactionStatus
-from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from itest.data import fixtures_redis, sql
+from itest.data import baseline_sql, catalogue, dirt, fixtures_redis, roles, sessions, sql
+from itest.data.baseline_sql import LARGE, ROLES, Relation, Strategy
 from itest.data.fixtures_redis import Command
+from itest.data.sessions import GRACE, Session
 from itest.errors import ItestError
 
 if TYPE_CHECKING:
@@ -26,83 +29,236 @@ if TYPE_CHECKING:
 
 MIGRATED, SEEDED = BASELINES = ("itest_migrated", "itest_seeded")  # schemas, both ours alone
 
-LOCK_TIMEOUT = 2.0  # seconds: a session that a test forgot holds its locks for ever
-
-# Partitions are taken one by one and their parents left out, so rows return to where they were. What an extension
-# keeps for itself is not the tests' to change. A size of 0 is proof of no rows, a larger one only a hint.
-TABLES = """
-    SELECT c.oid, n.nspname, c.relname, pg_relation_size(c.oid) > 0,
-           ARRAY(SELECT a.attname::text FROM pg_attribute a
-                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-                 ORDER BY a.attnum)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'itest_migrated', 'itest_seeded')
-      AND (n.nspname, c.relname) <> ('public', 'itest_migrations')
-      AND NOT EXISTS (SELECT FROM pg_depend d
-                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-    ORDER BY c.oid
-"""
-SEQUENCES = """
-    SELECT c.oid, n.nspname, c.relname
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname NOT IN ('itest_migrated', 'itest_seeded')
-      AND NOT EXISTS (SELECT FROM pg_depend d
-                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-    ORDER BY c.oid
-"""
-
-# The role `replica` switches foreign keys and ordinary triggers off, so that tables can be emptied and filled in any
-# order; as a setting of the function it ends with it, however it ends. EXCLUSIVE also waits for row locks (FOR UPDATE),
-# which would block the DELETE half-way.
-FUNCTION = SQL("""
-    CREATE FUNCTION {}() RETURNS void LANGUAGE plpgsql
-    SET session_replication_role = replica SET lock_timeout = {} AS {}
-""")
+LOCK_TIMEOUT = GRACE  # seconds that a reset waits for another session's lock, each time that it tries
+TRIES = 4
+WRITERS = 8  # transactions that may have written the rows of one seeded table
+DEAD_ROWS = 5000  # left by resets, after which what was touched is vacuumed
+NOUNS = {"r": "", "S": "sequence ", "m": "materialized view "}
+SHOWN = 20  # lines of dirt in a message
 
 
-class Table(NamedTuple):
-    """A table to reset. columns: all that aren't generated; seeded: may hold rows of the baseline."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a reset did. changed: what it brought back, such as `public.people` or `role bob`; ended: sessions that it
+    ended as they kept a transaction open."""
 
-    oid: int
-    schema: str
-    name: str
-    seeded: bool
-    columns: list[str]
+    changed: tuple[str, ...] = ()
+    ended: tuple[Session, ...] = ()
 
-    @property
-    def sql(self) -> Identifier:
-        return Identifier(self.schema, self.name)
 
-    def copy(self, baseline: str) -> Identifier:
-        return Identifier(baseline, f"table_{self.oid}")
+class SchemaChanged(ItestError):
+    """The schema is no longer the baseline's: only a fresh database mends that. changes: a line each."""
+
+    def __init__(self, database: str, changes: list[str], ended: tuple[Session, ...] = ()) -> None:
+        problem = "\n".join([f"reset {database}: the schema was changed", *(f"  {line}" for line in changes)])
+        hint = 'a test that changes the schema gets a database of its own: @pytest.mark.isolation("clone")'
+        super().__init__("data", problem, hint=hint, cause="ddl")
+        self.changes = changes
+        self.ended = ended
+
+
+class Contaminated(ItestError):
+    """A reset that could not bring everything back. dirt: what still differs, a line each."""
+
+    def __init__(self, database: str, lines: list[str], ended: tuple[Session, ...] = ()) -> None:
+        more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        told = [f"  {line}" for line in lines[:SHOWN]] + more
+        problem = "\n".join([f"reset {database}: not back at the baseline", *told])
+        hint = (
+            "a trigger or rule ENABLEd ALWAYS may write while its table is restored; isolation: clone leaves it alone"
+        )
+        super().__init__("data", problem, hint=hint, cause="contamination")
+        self.dirt = lines
+        self.ended = ended
+
+
+class Answer(NamedTuple):
+    """What the function in the database says. mark: the transaction id that it took, or 0 where it proves nothing;
+    dead: rows that it deleted."""
+
+    verdict: str
+    mark: int
+    changed: list[int] | None
+    dead: int | None
+
+
+class Baseline:
+    """The way back to a baseline, on a session that is given over to it: its settings are changed for good."""
+
+    def __init__(self, conn: Connection, schema: str = SEEDED, *, polite: bool = False) -> None:
+        """conn: in autocommit, of the role that prepared the baseline. polite: end nobody's transaction, wait only for
+        the locks that a reset needs. Raises ItestError (data) where there is no such baseline."""
+        self.conn = conn
+        self.schema = schema
+        self._polite = polite
+        self._expected = 0  # the next transaction id if nothing happens meanwhile
+        self._dead = 0
+        self._touched: set[int] = set()
+        conn.execute(sql.RESTORE)
+        state = _state(conn, schema)
+        conn.execute(baseline_sql.settings(state.strategy).encode())
+        self._privileged = state.strategy == "delete"
+        self._since = state.since
+        objects = conn.execute(f"SELECT oid::bigint, kind::text, name FROM {schema}.objects".encode()).fetchall()
+        self._names = {oid: f"{NOUNS[kind]}{name}" for oid, kind, name in objects}
+        self._tables = {oid: name for oid, kind, name in objects if kind != "S"}
+        self._passwords = roles.passwords(conn) if self._privileged else {}
+        self._roles_seen = not self._privileged  # who came before may have died midway
+
+    def reset(self) -> Outcome:
+        """Bring everything back; in the common case one round trip.
+
+        Transactions of others get a grace of 250 ms and are ended then. Raises SchemaChanged, Contaminated, or
+        ItestError (data) that names the session whose locks are in the way.
+        """
+        ended: tuple[Session, ...] = ()
+        how = "now" if self._polite else "patient"
+        for _ in range(TRIES):
+            try:
+                answer = self._ask(how)
+            except (LockNotAvailable, DeadlockDetected) as error:
+                if self._polite:
+                    raise _blocked(self.conn) from error
+                ended += sessions.settle(self.conn)
+                continue
+            except psycopg.Error as error:
+                raise self._failed(error, ended) from error
+            if answer.verdict == "open":
+                ended += sessions.settle(self.conn)
+                how = "now"
+            elif answer.verdict == "ddl":
+                self._same_schema(answer.mark, ended)
+            else:
+                return self._done(answer, ended)
+        raise _blocked(self.conn)
+
+    def is_clean(self) -> bool:
+        """The cheap check only: since the last reset nobody was given a transaction id, and nobody's is open."""
+        return self._ask("look").verdict == "clean"
+
+    def dirt(self) -> list[str]:
+        """Compare everything with the baseline, rows by content; a line for each difference. Changes nothing."""
+        lines = dirt.rows(self.conn, self.schema) + catalogue.changes(self.conn, self.schema, self._since)
+        return lines + (roles.differences(self.conn, self.schema, self._passwords) if self._privileged else [])
+
+    def _ask(self, how: str) -> Answer:
+        asked = f"SELECT * FROM {self.schema}.reset(%s, %s)".encode()
+        row = self.conn.execute(asked, [self._expected, how], prepare=True).fetchone()
+        assert row is not None
+        answer = Answer(*row)
+        self._expected = answer.mark + 1 if answer.mark else 0
+        return answer
+
+    def _done(self, answer: Answer, ended: tuple[Session, ...]) -> Outcome:
+        name = self.conn.info.dbname
+        oids = dict.fromkeys(answer.changed or [])
+        if answer.verdict == "stale":
+            found = (self._names.get(oid, "large objects") for oid in oids)
+            raise SchemaChanged(name, [f"{one}: content that a reset can't bring back" for one in found], ended)
+        if answer.verdict == "contaminated":
+            raise Contaminated(name, self.dirt(), ended)
+        changed = [self._names[oid] for oid in oids if oid in self._names]
+        changed += ["large objects"] if LARGE in oids else []
+        if ROLES in oids or not self._roles_seen:
+            changed += self._restore_roles(ended)
+        if changed and not self._privileged:
+            self._same_schema(0, ended)
+        if oids:
+            self._vacuum(oids, answer.dead or 0)
+        return Outcome(tuple(changed), ended)
+
+    def _restore_roles(self, ended: tuple[Session, ...]) -> list[str]:
+        self._expected = 0
+        changed, left = roles.restore(self.conn, self.schema, self._passwords)
+        if left:
+            raise Contaminated(self.conn.info.dbname, left, ended)
+        self._roles_seen = True
+        return changed
+
+    def _same_schema(self, number: int, ended: tuple[Session, ...]) -> None:
+        """Raises SchemaChanged, or remembers that the DDL counted so far came to nothing."""
+        changes = catalogue.changes(self.conn, self.schema, self._since)
+        if changes:
+            raise SchemaChanged(self.conn.info.dbname, changes, ended)
+        if number:
+            events = baseline_sql.EVENT_TRIGGERS.format(baseline=self.schema)
+            asked = f"UPDATE {self.schema}.state SET ddl = %s WHERE events = {events} RETURNING ddl"
+            if self.conn.execute(asked.encode(), [number]).fetchone() is None:
+                raise SchemaChanged(self.conn.info.dbname, ["an event trigger came, went or was switched"], ended)
+
+    def _failed(self, error: psycopg.Error, ended: tuple[Session, ...]) -> Exception:
+        """What an unexpected refusal of the database means: most likely a table that is gone or has other columns."""
+        if self.conn.broken or self.conn.closed:
+            return error
+        changes = catalogue.changes(self.conn, self.schema, self._since)
+        return SchemaChanged(self.conn.info.dbname, changes, ended) if changes else _refused(self.conn, error)
+
+    def _vacuum(self, touched: Iterable[int], dead: int) -> None:
+        """Every few thousand dead rows, remove them: the emptiness of a table is found by reading over them."""
+        self._touched.update(touched)
+        self._dead += dead
+        if self._dead > DEAD_ROWS:
+            tables = [self._tables[oid] for oid in self._touched if oid in self._tables]
+            own = [f"{self.schema}.objects", f"{self.schema}.state"]
+            self.conn.execute(f"VACUUM (SKIP_LOCKED) {', '.join([*tables, *own])}".encode())
+            self._dead = 0
+            self._touched.clear()
+
+
+class State(NamedTuple):
+    """How a baseline was prepared. since: its transaction's id."""
+
+    strategy: Strategy
+    since: int
+
+
+def _state(conn: Connection, baseline: str) -> State:
+    try:
+        row = conn.execute(f"SELECT strategy, since::text::bigint FROM {baseline}.state".encode()).fetchone()
+    except psycopg.errors.UndefinedTable as error:
+        hint = "make seed makes one"
+        raise ItestError(
+            "data", f"reset {conn.info.dbname}: no baseline {baseline}", hint=hint, cause="reset"
+        ) from error
+    assert row is not None
+    return State(*row)
 
 
 def prepare(
-    conn: Connection, baseline: str = SEEDED, *, fingerprint: str = "", lock_timeout: float = LOCK_TIMEOUT
+    conn: Connection,
+    baseline: str = SEEDED,
+    *,
+    fingerprint: str = "",
+    strategy: Strategy = "delete",
+    lock_timeout: float = LOCK_TIMEOUT,
 ) -> None:
-    """Take the database as it is now for a baseline, replacing an older one. conn: superuser, in autocommit.
+    """Take the database as it is now for a baseline, replacing an older one. conn: in autocommit; a superuser, or with
+    strategy `truncate` the owner of all tables.
 
-    fingerprint: what the baseline was made from. lock_timeout: seconds that a reset may wait for other sessions.
+    fingerprint: what the baseline was made from. lock_timeout: seconds that a reset may wait for a lock of others.
+    Raises ItestError (data) for tables that `truncate` could not fill again.
     """
-    tables = [Table(*row) for row in conn.execute(TABLES).fetchall()]
-    sequences = conn.execute(SEQUENCES).fetchall()
-    values = [
-        SQL("SELECT {}::oid, last_value, is_called FROM {}").format(oid, Identifier(schema, name))
-        for oid, schema, name in sequences
-    ]
-    none = SQL("SELECT NULL::oid, NULL::bigint, NULL::boolean WHERE false")
-    schema, kept = Identifier(baseline), Identifier(baseline, "sequences")
-    body = Literal(_body(tables, baseline).as_string(conn))
-    statements = [
-        SQL("DROP SCHEMA IF EXISTS {} CASCADE; CREATE SCHEMA {}").format(schema, schema),
-        SQL("COMMENT ON SCHEMA {} IS {}").format(schema, fingerprint),
-        *(_copy(table, baseline) for table in tables if table.seeded),
-        SQL("CREATE TABLE {} (oid, last_value, is_called) AS ").format(kept) + SQL(" UNION ALL ").join([none, *values]),
-        FUNCTION.format(Identifier(baseline, "reset"), f"{lock_timeout * 1000:.0f}ms", body),
-    ]
     with conn.transaction():
-        conn.execute(SQL("; ").join(statements))
+        conn.execute(baseline_sql.settings(strategy, "LOCAL").encode())
+        relations = [Relation(*row) for row in conn.execute(baseline_sql.RELATIONS.encode()).fetchall()]
+        locking = baseline_sql.lock(relations)
+        if locking:
+            conn.execute(locking.encode())
+        rows = conn.execute(baseline_sql.values(relations).encode()).fetchall()
+        values = {oid: (value, called) for oid, value, called in rows}
+        large = values.pop(LARGE)[1]
+        relations = [replace(one, value=values[one.oid]) if one.kind == "S" else one for one in relations]
+        script = baseline_sql.script(relations, baseline, strategy, large, lock_timeout)
+        comment = f"COMMENT ON SCHEMA {baseline} IS {baseline_sql.literal(fingerprint)}"
+        conn.execute("; ".join([*script, comment]).encode())
+        _few_writers(conn, baseline)
+
+
+def _few_writers(conn: Connection, baseline: str) -> None:
+    """Rows of a table that many transactions wrote are written anew by one: a reset asks each row for its writer."""
+    asked = f"UPDATE {baseline}.objects SET xids = '{{}}' WHERE cardinality(xids) > {WRITERS} RETURNING oid"
+    if conn.execute(asked.encode()).fetchone():
+        conn.execute(f"SELECT {baseline}.reset(0, 'now')".encode())
 
 
 def fingerprint(conn: Connection, baseline: str = SEEDED) -> str | None:
@@ -113,25 +269,21 @@ def fingerprint(conn: Connection, baseline: str = SEEDED) -> str | None:
 
 
 def reset(conn: Connection, baseline: str = SEEDED) -> None:
-    """Return to a baseline, this session's role and settings included; a transaction left open in it is rolled back.
+    """Return to a baseline on any session, role and settings included; a transaction left open in it is rolled back.
 
-    Raises ItestError (data): another session holds locks (it is named), or the schema is no longer the baseline's.
+    Nobody else's transaction is ended. Raises SchemaChanged, Contaminated, or ItestError (data) that names the session
+    whose locks are in the way.
     """
     if conn.info.transaction_status != TransactionStatus.IDLE:
         conn.rollback()
+    autocommit = conn.autocommit
+    conn.autocommit = True
     try:
-        conn.execute(f"{sql.RESTORE}; SELECT {baseline}.reset()")
-    except (LockNotAvailable, DeadlockDetected) as error:
-        conn.rollback()
-        problem = "another session kept its locks; a test, or a service, left a transaction open"
-        hint = "end the transaction in the test (commit, rollback or close)"
-        raise _error(conn, f"{problem}\n{sql.holders(conn, readers=False)}", hint) from error
-    except psycopg.Error as error:
-        conn.rollback()
-        hint = "if a test changed the schema, it has to change it back"
-        raise _error(conn, "\n".join([str(error.diag.message_primary), *sql.details(error.diag)]), hint) from error
-    if not conn.autocommit:
-        conn.commit()
+        Baseline(conn, baseline, polite=True).reset()
+    finally:
+        if not conn.closed:
+            conn.execute(sql.RESTORE)
+            conn.autocommit = autocommit
 
 
 def reset_redis(client: Redis, seed: Iterable[Command]) -> None:
@@ -139,55 +291,16 @@ def reset_redis(client: Redis, seed: Iterable[Command]) -> None:
     fixtures_redis.run(client, seed, ("FLUSHDB",))
 
 
-def _copy(table: Table, baseline: str) -> Composed:
-    # Logged, unlike a scratch table: a crash of PostgreSQL must not empty the baseline.
-    columns = SQL(", ").join(map(Identifier, table.columns))
-    return SQL("CREATE TABLE {} AS SELECT {} FROM ONLY {}").format(table.copy(baseline), columns, table.sql)
+def _blocked(conn: Connection) -> ItestError:
+    problem = "another session kept its locks; a test, or a service, left a transaction open"
+    hint = "end the transaction in the test (commit, rollback or close)"
+    return _error(conn, f"{problem}\n{sql.holders(conn, readers=False)}", hint)
 
 
-def _body(tables: Iterable[Table], baseline: str) -> Composed:
-    tables = list(tables)
-    lines: list[SQL | Composed] = [SQL("BEGIN")]
-    if tables:
-        every = SQL(", ").join(SQL("ONLY {}").format(table.sql) for table in tables)
-        lines.append(SQL("LOCK TABLE {} IN EXCLUSIVE MODE;").format(every))
-    lines.extend(SQL("DELETE FROM ONLY {};").format(table.sql) for table in tables)
-    for table in tables:
-        if table.seeded:
-            columns = SQL(", ").join(map(Identifier, table.columns))
-            refill = SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {};")
-            lines.append(refill.format(table.sql, columns, columns, table.copy(baseline)))
-    sequences = Identifier(baseline, "sequences")
-    lines.append(SQL("PERFORM setval(oid, last_value, is_called) FROM {};").format(sequences))
-    return SQL("\n").join([*lines, SQL("END")])
+def _refused(conn: Connection, error: psycopg.Error) -> ItestError:
+    hint = "a trigger or rule that is ENABLEd ALWAYS, or a lack of privileges, can make PostgreSQL refuse a reset"
+    return _error(conn, "\n".join([str(error.diag.message_primary), *sql.details(error.diag)]), hint)
 
 
 def _error(conn: Connection, problem: str, hint: str) -> ItestError:
     return ItestError("data", f"reset {conn.info.dbname}: {problem}", hint=hint, cause="reset")
-
-
-# INTERIM until the redesign lands: what isolation/ needs.
-class SchemaChanged(ItestError):
-    changes: tuple[str, ...] = ()
-
-
-class Contaminated(ItestError):
-    def __init__(self, message: str, *, hint: str = "", evidence: str = "") -> None:
-        super().__init__("data", message, hint=hint, evidence=evidence, cause="contamination")
-
-
-class Outcome(NamedTuple):
-    changed: tuple[str, ...] = ()
-    ended: tuple[str, ...] = ()
-
-
-class Baseline:
-    def __init__(self, conn: Connection, schema: str = SEEDED) -> None:
-        self.conn, self.schema = conn, schema
-
-    def reset(self) -> Outcome:
-        reset(self.conn, self.schema)
-        return Outcome()
-
-    def dirt(self) -> list[str]:
-        return []

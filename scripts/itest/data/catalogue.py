@@ -1,117 +1,197 @@
 """The schema of a database as its system catalogues hold it: kept as rows, compared later, told apart in words.
 
-Kept is what a migration could have made: everything of this database that is not built in, and what is built in as soon
-as it was touched. Left out are statistics and storage (pg_class.relpages, relfilenode …), which VACUUM, ANALYZE and
-TRUNCATE change; temporary objects; the schemas of ours. An object that was dropped and made again counts as changed.
+Kept is whatever a migration could have made: all that is not built in, and what is built in once it was touched. Left
+out are statistics and storage (relpages, relfilenode …), which VACUUM, ANALYZE and TRUNCATE change, temporary objects
+and the schemas of ours. An object that was dropped and made again counts as changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from psycopg import Connection
-from psycopg.rows import class_row
 
-# Columns of pg_class and pg_index that a statement of DDL sets; the others are storage, statistics, or hints that are
-# cleared lazily (relhasindex, indcheckxmin).
-RELATION = """relname, relnamespace, reltype, reloftype, relowner, relam, reltablespace, relpersistence, relkind, relnatts,
-    relchecks, relrowsecurity, relforcerowsecurity, relispopulated, relreplident, relispartition, reloptions, relacl,
-    relpartbound"""
-INDEX = """indrelid, indnatts, indnkeyatts, indisunique, indnullsnotdistinct, indisprimary, indisexclusion, indimmediate,
-    indisclustered, indisvalid, indisready, indislive, indisreplident, indkey, indcollation, indclass, indoption,
-    indexprs, indpred"""
+# What DDL sets; other columns are storage, statistics, or hints that are cleared lazily (relhasindex, indcheckxmin).
+RELATION = """c.relname, c.relnamespace, c.reltype, c.reloftype, c.relowner, c.relam, c.reltablespace, c.relpersistence,
+    c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relispopulated, c.relreplident,
+    c.relispartition, c.reloptions, c.relacl, c.relpartbound"""
+INDEX = """c.indrelid, c.indnatts, c.indnkeyatts, c.indisunique, c.indnullsnotdistinct, c.indisprimary,
+    c.indisexclusion, c.indimmediate, c.indisclustered, c.indisvalid, c.indisready, c.indislive, c.indisreplident,
+    c.indkey, c.indcollation, c.indclass, c.indoption, c.indexprs, c.indpred"""
+KIND = """CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index'
+    WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'c' THEN 'type'
+    WHEN 'f' THEN 'foreign table' ELSE 'relation' END"""
+BUILT_IN_BELOW = 16384  # FirstNormalObjectId of access/transam.h
+THEIRS = "nspname !~ '^(itest_|pg_toast|pg_temp_)'"
 
-# Objects that live in a schema, with its column and their name's. Each of these catalogues begins with an oid.
+# Catalogues of what lives in a schema: column of the schema, column of the name, noun.
 IN_SCHEMAS = {
-    "pg_type": ("typnamespace", "typname"),
-    "pg_proc": ("pronamespace", "proname"),
-    "pg_operator": ("oprnamespace", "oprname"),
-    "pg_opclass": ("opcnamespace", "opcname"),
-    "pg_opfamily": ("opfnamespace", "opfname"),
-    "pg_collation": ("collnamespace", "collname"),
-    "pg_conversion": ("connamespace", "conname"),
-    "pg_constraint": ("connamespace", "conname"),
-    "pg_statistic_ext": ("stxnamespace", "stxname"),
-    "pg_ts_config": ("cfgnamespace", "cfgname"),
-    "pg_ts_dict": ("dictnamespace", "dictname"),
-    "pg_ts_parser": ("prsnamespace", "prsname"),
-    "pg_ts_template": ("tmplnamespace", "tmplname"),
+    "pg_operator": ("oprnamespace", "oprname", "operator"),
+    "pg_opclass": ("opcnamespace", "opcname", "operator class"),
+    "pg_opfamily": ("opfnamespace", "opfname", "operator family"),
+    "pg_collation": ("collnamespace", "collname", "collation"),
+    "pg_conversion": ("connamespace", "conname", "conversion"),
+    "pg_statistic_ext": ("stxnamespace", "stxname", "statistics object"),
+    "pg_ts_config": ("cfgnamespace", "cfgname", "text search configuration"),
+    "pg_ts_dict": ("dictnamespace", "dictname", "text search dictionary"),
+    "pg_ts_parser": ("prsnamespace", "prsname", "text search parser"),
+    "pg_ts_template": ("tmplnamespace", "tmplname", "text search template"),
 }
-# What belongs to a relation, with the columns of its relation, its own key within the catalogue, and its name.
+# Of what belongs to a relation: column of the relation, key, label after the relation's own.
 OF_RELATIONS = {
-    "pg_attrdef": ("adrelid", "oid", "NULL"),
-    "pg_trigger": ("tgrelid", "oid", "tgname"),
-    "pg_policy": ("polrelid", "oid", "polname"),
-    "pg_rewrite": ("ev_class", "oid", "rulename"),
-    "pg_inherits": ("inhrelid", "inhrelid", "NULL"),
-    "pg_sequence": ("seqrelid", "seqrelid", "NULL"),
-    "pg_partitioned_table": ("partrelid", "partrelid", "NULL"),
-    "pg_foreign_table": ("ftrelid", "ftrelid", "NULL"),
-    "pg_publication_rel": ("prrelid", "oid", "NULL"),
+    "pg_attrdef": ("adrelid", "oid", "'default of column ' || c.adnum"),
+    "pg_trigger": (
+        "tgrelid",
+        "oid",
+        "CASE WHEN c.tgisinternal THEN 'trigger of a key' ELSE 'trigger ' || c.tgname END",
+    ),
+    "pg_policy": ("polrelid", "oid", "'policy ' || c.polname"),
+    "pg_rewrite": ("ev_class", "oid", "CASE c.rulename WHEN '_RETURN' THEN 'query' ELSE 'rule ' || c.rulename END"),
+    "pg_inherits": ("inhrelid", "inhrelid", "'parent'"),
+    "pg_sequence": ("seqrelid", "seqrelid", "'parameters'"),
+    "pg_partitioned_table": ("partrelid", "partrelid", "'partition key'"),
+    "pg_foreign_table": ("ftrelid", "ftrelid", "'foreign server'"),
+    "pg_publication_rel": ("prrelid", "oid", "'publication'"),
 }
-# The rest, with the key and the name.
+# Of the rest: key, label.
 APART = {
-    "pg_enum": ("oid", "enumlabel"),
-    "pg_range": ("rngtypid", "NULL"),
-    "pg_aggregate": ("aggfnoid", "NULL"),
-    "pg_cast": ("oid", "NULL"),
-    "pg_amop": ("oid", "NULL"),
-    "pg_amproc": ("oid", "NULL"),
-    "pg_am": ("oid", "amname"),
-    "pg_language": ("oid", "lanname"),
-    "pg_transform": ("oid", "NULL"),
-    "pg_extension": ("oid", "extname"),
-    "pg_default_acl": ("oid", "NULL"),
-    "pg_publication": ("oid", "pubname"),
-    "pg_publication_namespace": ("oid", "NULL"),
-    "pg_foreign_data_wrapper": ("oid", "fdwname"),
-    "pg_foreign_server": ("oid", "srvname"),
-    "pg_user_mapping": ("oid", "NULL"),
-    "pg_ts_config_map": ("mapcfg", "NULL"),
+    "pg_enum": ("oid", "'type ' || c.enumtypid::regtype || ': value ' || c.enumlabel"),
+    "pg_range": ("rngtypid", "'range type ' || c.rngtypid::regtype"),
+    "pg_aggregate": ("aggfnoid", "'aggregate ' || c.aggfnoid"),
+    "pg_cast": ("oid", "'cast of ' || c.castsource::regtype || ' to ' || c.casttarget::regtype"),
+    "pg_amop": ("oid", "'operator of a family'"),
+    "pg_amproc": ("oid", "'function of an operator family'"),
+    "pg_am": ("oid", "'access method ' || c.amname"),
+    "pg_language": ("oid", "'language ' || c.lanname"),
+    "pg_transform": ("oid", "'transform for ' || c.trftype::regtype"),
+    "pg_extension": ("oid", "'extension ' || c.extname"),
+    "pg_default_acl": ("oid", "'default privileges of ' || c.defaclrole::regrole"),
+    "pg_publication": ("oid", "'publication ' || c.pubname"),
+    "pg_publication_namespace": ("oid", "'schema ' || c.pnnspid::regnamespace || ': publication'"),
+    "pg_foreign_data_wrapper": ("oid", "'foreign data wrapper ' || c.fdwname"),
+    "pg_foreign_server": ("oid", "'foreign server ' || c.srvname"),
+    "pg_user_mapping": ("oid", "'user mapping'"),
+    "pg_ts_config_map": ("mapcfg", "'mapping of text search configuration ' || c.mapcfg::regconfig"),
 }
-OURS = "nspname !~ '^(itest_|pg_toast|pg_temp_)'"  # despite its name, what is not ours, and not temporary
+COLUMNS = "catalogue, object, part, of, label, row"
 
 
-class Change(NamedTuple):
-    """A row of a system catalogue that is in the baseline (before) or in the database as it is now (after), not in both.
-
-    catalogue: such as pg_proc. kind: PostgreSQL's word for the object, such as `function`; of: the oid of its relation,
-    or 0; place: its schema or its relation.
-    """
+class Entry(NamedTuple):
+    """A row of a system catalogue. part: column number; of: oid of the relation that it belongs to, or 0."""
 
     catalogue: str
     object: int
     part: int
     of: int
-    place: str
-    name: str
-    kind: str
-    before: bool
-    after: bool
+    label: str
+    kept: bool
 
 
 def query(since: str) -> str:
-    """A SELECT of the whole catalogue. since: SQL for the transaction id from which on a built-in object counts."""
-    return " UNION ALL ".join(_selects(since))
+    """A SELECT of the whole catalogue. since: SQL for the transaction id from which on something built in counts."""
+    selects = [*_relations(), *_in_schemas(), *_of_relations(), *_apart(), *_about_others()]
+    return " UNION ALL ".join(selects).replace("{since}", since)
 
 
 def changes(conn: Connection, baseline: str, since: int) -> list[str]:
-    """What differs from the catalogue kept in the table `catalogue` of the baseline's schema, a line each."""
-    now = query(f"'{since}'::pg_catalog.xid")
-    columns = "catalogue, object, part, of, place, name, row"
+    """What differs from the catalogue kept in the baseline's table `catalogue`, a line each, such as
+    `table public.people: column age added`. since: the transaction id from which on something built in counts."""
     asked = f"""
-        WITH now AS MATERIALIZED ({now}),
-             gone AS (SELECT {columns} FROM {baseline}.catalogue EXCEPT ALL SELECT {columns} FROM now),
-             new AS (SELECT {columns} FROM now EXCEPT ALL SELECT {columns} FROM {baseline}.catalogue),
-             both_ AS (SELECT *, true AS before FROM gone UNION ALL SELECT *, false FROM new)
-        SELECT catalogue, object::bigint AS object, part, of::bigint AS of, max(place) AS place,
-               coalesce(max(name) FILTER (WHERE before), max(name), '') AS name,
-               coalesce(max(CASE WHEN NOT before THEN (SELECT i.type || coalesce(' ' || i.identity, '') FROM
-                        pg_catalog.pg_identify_object(format('pg_catalog.%I', catalogue)::regclass, object, 0) i) END),
-                        '') AS kind,
-               bool_or(before) AS before, bool_or(NOT before AND name NOT LIKE '.....%%pg.dropped.%%') AS after
-        FROM both_ GROUP BY catalogue, object, part, of ORDER BY catalogue, object, part
+        WITH now AS MATERIALIZED ({query(f"'{since}'::pg_catalog.xid")}),
+             gone AS (SELECT {COLUMNS} FROM {baseline}.catalogue EXCEPT ALL SELECT {COLUMNS} FROM now),
+             new AS (SELECT {COLUMNS} FROM now EXCEPT ALL SELECT {COLUMNS} FROM {baseline}.catalogue)
+        SELECT catalogue, object::bigint, part, of::bigint, label, true FROM gone
+        UNION ALL SELECT catalogue, object::bigint, part, of::bigint, label, false FROM new
+        ORDER BY 1, 2, 3
     """
-    with conn.cursor(row_factory=class_row(Change)) as cursor:
-        return list(_words(cursor.execute(asked.encode()).fetchall()))
+    return list(_words([Entry(*row) for row in conn.execute(asked.encode()).fetchall()]))
+
+
+def _words(entries: Iterable[Entry]) -> Iterator[str]:
+    """A line for each object; what belongs to a relation that came, went or was renamed says nothing more."""
+    before, after = ({entry[:3]: entry for entry in entries if entry.kept is kept} for kept in (True, False))
+    told: dict[str, None] = {}
+    whole = set()
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key), after.get(key)
+        if old is None or new is None or old.label != new.label:
+            whole.add(key[1] if key[0] == "pg_class" else 0)
+    for key in sorted(dict.fromkeys([*before, *after]), key=lambda key: key[0] != "pg_class"):
+        old, new = before.get(key), after.get(key)
+        entry = new or old
+        assert entry is not None
+        if entry.of and entry.of in whole:
+            continue
+        if key[1] < BUILT_IN_BELOW:
+            told[f"{entry.label} changed"] = None
+        elif old is None or new is None:
+            told[f"{entry.label} {'added' if old is None else 'dropped'}"] = None
+        elif old.label != new.label:
+            told[f"{old.label} renamed to {new.label.rpartition(' ')[2]}"] = None
+        else:
+            told[f"{entry.label} changed"] = None
+    return iter(told)
+
+
+def _relations() -> Iterator[str]:
+    named = f"{KIND} || ' ' || n.nspname || '.' || c.relname"
+    join = f"JOIN pg_namespace n ON n.oid = c.relnamespace AND n.{THEIRS}"
+    yield f"""
+        SELECT 'pg_class' AS catalogue, c.oid AS object, 0 AS part, coalesce(i.indrelid, 0) AS of, {named} AS label,
+               ROW({RELATION})::text AS row
+        FROM pg_class c {join} LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE {_counts("c")}"""
+    yield f"""
+        SELECT 'pg_attribute', a.attrelid, a.attnum::int, c.oid, {named} || ': column ' || a.attname, a::text
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid {join}
+        WHERE c.relkind NOT IN ('i', 'I') AND a.attnum > 0 AND NOT a.attisdropped AND {_counts("a", "attrelid")}"""
+    yield f"""
+        SELECT 'pg_index', c.indexrelid, 0, c.indrelid, 'index ' || n.nspname || '.' || r.relname, ROW({INDEX})::text
+        FROM pg_index c JOIN pg_class r ON r.oid = c.indexrelid
+        JOIN pg_namespace n ON n.oid = r.relnamespace AND n.{THEIRS} WHERE {_counts("c", "indexrelid")}"""
+
+
+def _in_schemas() -> Iterator[str]:
+    for name, (schema, column, noun) in IN_SCHEMAS.items():
+        yield _in_schema(name, schema, "0", f"'{noun} ' || n.nspname || '.' || c.{column}")
+    arguments = "'(' || pg_get_function_identity_arguments(c.oid) || ')'"
+    kind = "CASE c.prokind WHEN 'p' THEN 'procedure ' ELSE 'function ' END"
+    yield _in_schema("pg_proc", "pronamespace", "0", f"{kind} || n.nspname || '.' || c.proname || {arguments}")
+    row_type = "c.typcategory <> 'A'"  # every type has its array, every relation its row type
+    yield _in_schema("pg_type", "typnamespace", "c.typrelid", "'type ' || n.nspname || '.' || c.typname", row_type)
+    owner = "coalesce(nullif(c.conrelid, 0)::regclass::text, c.contypid::regtype::text)"
+    yield _in_schema("pg_constraint", "connamespace", "c.conrelid", f"{owner} || ': constraint ' || c.conname")
+
+
+def _in_schema(name: str, schema: str, of: str, label: str, only: str = "true") -> str:
+    join = f"JOIN pg_namespace n ON n.oid = c.{schema} AND n.{THEIRS}"
+    return f"SELECT '{name}', c.oid, 0, {of}, {label}, c::text FROM {name} c {join} WHERE {only} AND {_counts('c')}"
+
+
+def _of_relations() -> Iterator[str]:
+    for name, (relation, key, label) in OF_RELATIONS.items():
+        join = f"JOIN pg_class r ON r.oid = c.{relation} JOIN pg_namespace n ON n.oid = r.relnamespace AND n.{THEIRS}"
+        named = f"{KIND.replace('c.', 'r.')} || ' ' || n.nspname || '.' || r.relname || ': ' || {label}"
+        yield f"SELECT '{name}', c.{key}, 0, r.oid, {named}, c::text FROM {name} c {join} WHERE {_counts('c', key)}"
+
+
+def _apart() -> Iterator[str]:
+    for name, (key, label) in APART.items():
+        yield f"SELECT '{name}', c.{key}, 0, 0, {label}, c::text FROM {name} c WHERE {_counts('c', key)}"
+    yield f"""SELECT 'pg_namespace', c.oid, 0, 0, 'schema ' || c.nspname, c::text FROM pg_namespace c
+        WHERE c.{THEIRS} AND {_counts("c")}"""
+    yield f"""SELECT 'pg_event_trigger', c.oid, 0, 0, 'event trigger ' || c.evtname, c::text FROM pg_event_trigger c
+        WHERE c.evtname !~ '^itest_' AND {_counts("c")}"""
+
+
+def _about_others() -> Iterator[str]:
+    """Comments and security labels, which are rows of a catalogue of their own. Ours is the one on our schema."""
+    for name, noun in (("pg_description", "comment"), ("pg_seclabel", "security label")):
+        yield f"""SELECT '{name}', c.objoid, c.objsubid, 0, '{noun} on ' || pg_describe_object(c.classoid, c.objoid,
+            c.objsubid), c::text FROM {name} c WHERE {_counts("c", "objoid")}
+            AND NOT (c.classoid = 'pg_namespace'::regclass AND c.objoid IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^itest_'))"""
+
+
+def _counts(row: str, key: str = "oid") -> str:
+    """Not built in, or touched since."""
+    return f"({row}.{key}::oid >= {BUILT_IN_BELOW} OR age({row}.xmin) <= age({{since}}))"

@@ -113,7 +113,8 @@ def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
     """Seed each Redis that holds nothing: beside a database that was baked or outlived it, it starts empty."""
     import redis
 
-    for name in dict.fromkeys(each.service for each in one.fixtures if each.kind == "redis" and each.service in addresses):
+    caches = {each.service for each in one.fixtures if each.kind == "redis"}
+    for name in caches & set(addresses):
         with redis.Redis.from_url(addresses[name]) as client:
             if not client.dbsize():
                 baseline.reset_redis(client, fixtures.commands(one.fixtures, name))

@@ -25,17 +25,25 @@ from itest.data.factory_insert import insert
 from itest.data.factory_row import Row, Unknown, columns_of, table_of
 from itest.data.factory_values import Maker
 from itest.data.sql import clip, details
+from itest.data.template import OURS
 from itest.errors import ItestError
 
 if TYPE_CHECKING:
     from faker import Faker
 
-ATTEMPTS = 10  # draws, where a row that was made up meets one that is there
+ATTEMPTS = 20  # draws, where a row that was made up meets one that is there
 DRAWS = 100  # of one value, until it is none that this test has made up before
 PARAMETERS = 65_000  # of one statement: the protocol counts them in 16 bits
 REFUSED = (errors.UniqueViolation, errors.CheckViolation, errors.ExclusionViolation)
 # What says that somebody changed the schema since the catalogue was read.
-STALE = (Unknown, errors.UndefinedTable, errors.UndefinedColumn, errors.NotNullViolation, errors.DatatypeMismatch)
+STALE = (
+    Unknown,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedObject,
+    errors.NotNullViolation,
+    errors.DatatypeMismatch,
+)
 
 
 @dataclass
@@ -104,7 +112,8 @@ class Factory:
     def _known(self) -> tuple[Known, bool]:
         """What is known of the connection's database, and whether it has been read just now."""
         info = self._conn.info
-        key = (info.host, info.port, info.dbname)
+        # A clone has the catalogue of what it was cloned from; to read it in a session that is new takes 50 ms.
+        key = (info.host, info.port, info.dbname.partition(OURS)[0])
         fresh = key not in self._kept.databases
         if fresh:
             self._kept.databases[key] = Known(factory_catalogue.read(self._conn))
@@ -151,9 +160,9 @@ class Factory:
     def _makers(self, known: Known, table: Table, columns: Sequence[Column]) -> dict[Column, Maker]:
         """How to fill some columns, found out once a database. Costs no draw, so that a test's values don't depend on
         whether an earlier one has filled the same table."""
+        random = self.fake.random  # seeded by now, whether there is anything to find out or not
         new = [column for column in columns if (table.oid, column.name) not in known.makers]
         if new:
-            random = self.fake.random
             state = random.getstate()
             random.seed(_number(table.name))
             naturals = {column: self._natural(table, column) for column in new}

@@ -167,18 +167,17 @@ def _bytes(fake: Faker, size: int) -> Maker:
 
 def _intervals(fake: Faker, column: Column, text: str) -> Iterator[Kind]:
     """Between any two numbers that a constraint mentions, with and without them, and from each up or down."""
-    step = factory_values.step(column.type)
-    numbers = sorted({Decimal(0), *_numbers(text)})
-    far = Decimal(2**31 - 1) - max(map(abs, numbers)) if column.unique else Decimal(100)
-    pairs = [
-        *combinations(numbers, 2),
-        *((low, low + far) for low in numbers),
-        *((high - far, high) for high in numbers),
+    step, largest = factory_values.step(column.type), factory_values.largest(column.type)
+    numbers = sorted(number for number in {Decimal(0), *_numbers(text)} if abs(number) <= largest)
+    far = Decimal(factory_values.WIDE if column.unique else 100)
+    ends = [*combinations(numbers, 2)]
+    ends += [(low, min(low + far, largest)) for low in numbers] + [
+        (max(high - far, -largest), high) for high in numbers
     ]
-    for widest, upmost in sorted(((high - low, low) for low, high in pairs), reverse=True):
-        for low, high in ((upmost, upmost + widest), (upmost + step, upmost + widest - step)):
-            if low < high:
-                yield _kind(factory_values.between(fake, column.type, low, high), f"{low:f}", f"{high:f}")
+    for low, high in sorted(ends, key=lambda pair: (pair[0] - pair[1], -pair[0])):  # the widest first, then upwards
+        for first, last in ((low, high), (low + step, high - step)):
+            if first < last:
+                yield _kind(factory_values.between(fake, column.type, first, last), f"{first:f}", f"{last:f}")
 
 
 def _numbers(text: str) -> list[Decimal]:

@@ -23,8 +23,6 @@ class Row:
         return self._values[column]
 
     def __getattr__(self, column: str) -> Any:
-        if column.startswith("__") or column in Row.__slots__:  # copy and pickle ask before there are any values
-            raise AttributeError(column)
         if column not in self._values:
             raise AttributeError(f"a row of {self._table} has no {column}; {nearest(column, self._values)}")
         return self._values[column]
@@ -34,6 +32,9 @@ class Row:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row) and (self._table, self._values) == (other._table, other._values)
+
+    def __reduce__(self) -> tuple[type[Row], tuple[str, Mapping[str, Any]]]:
+        return Row, (self._table, self._values)  # copied and pickled by the two, as nothing can be set later
 
     __hash__ = None  # type: ignore[assignment]  # its values may be lists
 

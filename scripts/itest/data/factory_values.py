@@ -55,7 +55,8 @@ TEXTS: dict[str, Callable[[Faker], str]] = {
 TEXTS |= {"color": TEXTS["colour"], "comment": TEXTS["note"], "message": TEXTS["note"], "login": TEXTS["username"]}
 PEOPLE = ("users", "customers", "people", "persons", "employees", "accounts", "authors", "members", "contacts")
 
-INTEGERS = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**31 - 1, "oid": 2**31 - 1}  # the largest that is made up
+INTEGERS = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1, "oid": 2**32 - 1}  # and the largest of each
+WIDE = 2**31 - 1  # unique numbers are spread so far, where the type reaches so far
 NUMBERS = {"year": (2000, 2024), "month": (1, 12), "day": (1, 28), "hour": (0, 23), "quantity": (1, 9)}
 
 
@@ -73,9 +74,10 @@ def natural(fake: Faker, table: str, name: str, of: Type, unique: bool) -> Maker
         return _array(inner) if of.category == "A" and inner else _range(fake, of)
     if of.name in INTEGERS:
         low, high = NUMBERS.get(_words(name)[-1], (1, 100))
-        return between(fake, of, *((1000, INTEGERS[of.name]) if unique else (low, high)))
+        return between(fake, of, *((1000, min(WIDE, INTEGERS[of.name])) if unique else (low, high)))
     if of.category == "N":
-        return _decimal(fake, of, unique)
+        most = min(Decimal(WIDE if unique else 100), largest(of))
+        return between(fake, of, 1 if most > 1 else step(of), most)
     if of.category == "D" or of.name == "interval":
         return _time(fake, name, of)
     if of.name in ("bit", "varbit"):
@@ -102,6 +104,15 @@ def step(of: Type) -> Decimal:
     return Decimal(10) ** -(_scale(of) if of.modifier >= 4 else 2)
 
 
+def largest(of: Type) -> Decimal:
+    """The largest number of a type."""
+    if of.name in INTEGERS:
+        return Decimal(INTEGERS[of.name])
+    if of.modifier < 4:
+        return Decimal(10) ** 15
+    return Decimal(10) ** (((of.modifier - 4) >> 16) - _scale(of)) - step(of)  # numeric(p, s)
+
+
 def _scale(of: Type) -> int:
     """Of a numeric(p, s): the lower 11 bits of its modifier, with a sign since PostgreSQL 15."""
     return (((of.modifier - 4) & 0x7FF) ^ 1024) - 1024
@@ -113,7 +124,7 @@ def shortened(text: str, limit: int | None, token: str = "") -> str:
     tail = at + domain
     room = (limit or len(text) + len(token) + 1) - len(tail) - len(token)
     if room < 0:
-        return token[: limit or None]
+        return (token or local)[:limit]
     joined = f"{local[: room - 1]}.{token}" if at else f"{local[: room - 1]}-{token}"
     return (joined if token and room > 1 else local[:room] + token) + tail
 
@@ -145,14 +156,6 @@ def _kind_of_text(table: str, name: str) -> Callable[[Faker], str]:
     if name.lower() == "name" and table.rpartition(".")[2] in PEOPLE:
         return TEXTS["full_name"]
     return TEXTS.get(name.lower()) or TEXTS.get(last) or (lambda fake: " ".join(fake.words(2)))
-
-
-def _decimal(fake: Faker, of: Type, unique: bool) -> Maker:
-    high = Decimal(2**31) if unique else Decimal(100)
-    if of.modifier >= 4:  # numeric(p, s)
-        digits = (of.modifier - 4) >> 16
-        high = min(high, Decimal(10) ** (digits - _scale(of)) - step(of))
-    return between(fake, of, max(step(of), min(Decimal(1), high)), high)
 
 
 def _time(fake: Faker, name: str, of: Type) -> Maker:

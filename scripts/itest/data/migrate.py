@@ -1,7 +1,6 @@
 """Migrating a database: each migration once, in numeric order, in a transaction with its record, one runner at a time.
 
-The record is `public.itest_migrations`. A migration is known by its version and the checksum of its content; its file
-may move or get a better name.
+A migration is known by its version and the checksum of its content; its file may move or get a better name.
 """
 
 from __future__ import annotations
@@ -9,30 +8,22 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 import psycopg
 from psycopg import Connection
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
-from itest.data import sql
+from itest.data import records, sql, unfinished
 from itest.data.datafile import DataFile
 from itest.data.migrations import Migration, renumbered
+from itest.data.records import Record
 from itest.errors import ItestError
 
 LOCK_TIMEOUT = 60.0  # seconds
 LOCK = (0x17E57, 1)  # two numbers of our own: advisory locks share one space in a database
-TABLE = """
-    CREATE TABLE IF NOT EXISTS public.itest_migrations (
-        version bigint PRIMARY KEY, path text NOT NULL, checksum text NOT NULL,
-        applied_at timestamptz NOT NULL DEFAULT clock_timestamp(), ms double precision NOT NULL)
-"""
-RECORD = "INSERT INTO public.itest_migrations (version, path, checksum, ms) VALUES (%s, %s, %s, %s)"
-FORGET = "DELETE FROM public.itest_migrations WHERE version = %s"
-HISTORY = "SELECT version, path, checksum, applied_at, ms FROM public.itest_migrations ORDER BY version"
 AFRESH = "`make down SUITE=… && make up SUITE=…` starts from the files as they are now"
 LOCK_HOLDER = """
     SELECT a.pid, a.application_name, a.backend_start, a.query_start
@@ -59,34 +50,25 @@ class MigrationState:
     ms: float | None
 
 
-class Record(NamedTuple):
-    """One row of public.itest_migrations."""
-
-    version: int
-    path: str
-    checksum: str
-    applied_at: datetime
-    ms: float
-
-
 def pending(migrations: Sequence[Migration], history: Sequence[Record]) -> list[Migration]:
-    """The migrations that have no record yet. Needs no database.
+    """The migrations that aren't recorded as applied yet. Needs no database.
 
     Raises ItestError (data) where files and records contradict each other: a file was edited after it was applied, is
     missing, or comes before one that was applied.
     """
     files = {migration.version: migration for migration in migrations}
-    newest = max((record.version for record in history), default=-1)
+    applied = {record.version for record in history if record.done}
+    newest = max(applied, default=-1)
     free = max([newest, *files]) + 1
     for record in history:
         if record.version not in files:
-            problem = f"applied {_when(record)}, but its file is missing"
+            problem = f"{record.when}, but its file is missing"
             raise _error(record.path, problem, f"{AFRESH}; in a shared database, bring the file back")
         migration = files[record.version]
         if migration.checksum != record.checksum:
-            mend = f"{AFRESH}; in a shared database, take the edit back and write it as {renumbered(migration, free)}"
-            raise migration.file.error(f"edited after it was applied {_when(record)}", hint=mend)
-    applied = {record.version for record in history}
+            mend = f"write it as {renumbered(migration, free)}" if record.done else "finish it first"
+            hint = f"{AFRESH}; in a shared database, take the edit back and {mend}"
+            raise migration.file.error(f"edited after it was {record.when}", hint=hint)
     left = [files[version] for version in sorted(files) if version not in applied]
     if left and left[0].version < newest:
         problem = f"out of order: version {newest} is already applied"
@@ -100,13 +82,13 @@ def status(dsn: str, migrations: Sequence[Migration]) -> list[MigrationState]:
     Raises ItestError (data) as `pending` does, (service) where the database doesn't answer.
     """
     with sql.connect(dsn, "itest migrate status", lock_timeout=LOCK_TIMEOUT) as conn:
-        history = _history(conn)
+        history = records.read(conn)
     pending(migrations, history)
-    records = {record.version: record for record in history}
+    applied = {record.version: record for record in history if record.done}
     return [
         MigrationState(migration, record.applied_at, record.ms) if record else MigrationState(migration, None, None)
         for migration in migrations
-        for record in [records.get(migration.version)]
+        for record in [applied.get(migration.version)]
     ]
 
 
@@ -124,13 +106,20 @@ def apply(
     """
     done: list[Applied] = []
     with _alone(dsn, deadline) as guard:
-        guard.execute(TABLE)
-        left = pending(migrations, _history(guard))
+        guard.execute(records.TABLE)
+        history = records.read(guard)
+        left = pending(migrations, history)
         if not left:
             return done
-        with sql.connect(dsn, "itest migrate", lock_timeout=deadline) as conn:
+        unfinished.wait_for_the_dead(guard, deadline)
+        begun = {record.version: record for record in history if not record.done}
+        with sql.connect(dsn, unfinished.RUNNER, lock_timeout=deadline) as conn:
             for migration in left:
-                done.append(Applied(migration, _apply(conn, migration)))
+                if migration.transactional:
+                    ms = _apply(conn, migration)
+                else:
+                    ms = _apply_each(conn, guard, migration, begun.get(migration.version))
+                done.append(Applied(migration, ms))
                 report(done[-1])
     return done
 
@@ -141,35 +130,57 @@ def down(dsn: str, migrations: Sequence[Migration], *, deadline: float = LOCK_TI
     Raises ItestError (data) where none is applied or the newest has no such file.
     """
     with _alone(dsn, deadline) as guard:
-        history = _history(guard)
+        history = records.read(guard)
         pending(migrations, history)
+        begun = [record for record in history if not record.done]
+        if begun:
+            raise _error(begun[-1].path, f"{begun[-1].when}, but never finished", "make migrate says how to go on")
         if not history:
             raise ItestError("data", "migrations: none is applied", hint="make migrate", cause="migration")
         newest = next(migration for migration in migrations if migration.version == history[-1].version)
         if newest.down is None:
             raise newest.file.error("no .down.sql takes it back", hint="write one, or begin again with make down")
-        conn = sql.connect(dsn, "itest migrate", lock_timeout=deadline)
+        conn = sql.connect(dsn, unfinished.RUNNER, lock_timeout=deadline)
         with conn, _blaming(newest.down), conn.transaction():
             sql.run(conn, newest.down)
-            conn.execute(FORGET, [newest.version])
+            records.forget(conn, newest)
     return newest
 
 
 def _apply(conn: Connection, migration: Migration) -> float:
-    """Run one migration and record it. Returns milliseconds."""
+    """Run one migration together with its record, or neither. Returns milliseconds."""
     started = time.perf_counter()
-
-    def record() -> float:
-        ms = (time.perf_counter() - started) * 1000
-        conn.execute(RECORD, [migration.version, migration.file.path.as_posix(), migration.checksum, ms])
-        return ms
-
-    if not migration.transactional:
-        sql.run_each(conn, migration.file)
-        return record()
     with _blaming(migration.file), conn.transaction():
         sql.run(conn, migration.file)
-        return record()
+        ms = (time.perf_counter() - started) * 1000
+        records.record(conn, migration, ms)
+    return ms
+
+
+def _apply_each(conn: Connection, guard: Connection, migration: Migration, begun: Record | None) -> float:
+    """Run one statement by statement, recording how far it got: if this process dies, the next has to know.
+
+    The guard records it: a file may change the role of its own session. Returns milliseconds.
+    """
+    if begun:
+        unfinished.refuse(guard, migration, begun)
+    records.begin(guard, migration)
+    started = time.perf_counter()
+    try:
+        sql.run_each(
+            conn,
+            migration.file,
+            start=(begun and begun.statements) or 0,
+            report=lambda statements: records.progress(guard, migration, statements),
+        )
+    except ItestError as error:
+        with suppress(psycopg.OperationalError):  # the server is gone: what it knows it tells the next one
+            records.forget(guard, migration)
+            error.message += unfinished.invalid_indexes(guard)
+        raise
+    ms = (time.perf_counter() - started) * 1000
+    records.finish(guard, migration, ms)
+    return ms
 
 
 @contextmanager
@@ -212,18 +223,6 @@ def _locked_out(conn: Connection, deadline: float) -> ItestError:
     hint = f"wait for it, or end it: SELECT pg_terminate_backend({row[0]})" if row else "run again"
     problem = f"migrations: another runner held the lock for all of {deadline:g} s: {who}"
     return ItestError("data", problem, hint=hint, cause="migration")
-
-
-def _history(conn: Connection) -> list[Record]:
-    """The records, oldest version first; none where nothing was ever applied."""
-    exists = conn.execute("SELECT to_regclass('public.itest_migrations')").fetchone()
-    if exists == (None,):
-        return []
-    return [Record(*row) for row in conn.execute(HISTORY).fetchall()]
-
-
-def _when(record: Record) -> str:
-    return f"on {record.applied_at:%Y-%m-%d %H:%M}"
 
 
 def _error(path: str, problem: str, hint: str) -> ItestError:

@@ -63,10 +63,10 @@ class Session:
 
 
 def settle(conn: Connection, grace: float = GRACE) -> tuple[Session, ...]:
-    """Wait until the transactions that others have open now are over, and end those that are not after `grace` seconds.
+    """Wait until the transactions that others have open now are over, and end those that aren't after `grace` seconds.
 
-    One that begins meanwhile is not waited for. A session idle in a transaction can't be cancelled, so it is terminated;
-    a prepared transaction is rolled back. Returns what was ended. Raises ItestError (data) where that isn't permitted.
+    One that begins meanwhile is not waited for. A session idle in a transaction can't be cancelled, so it is
+    terminated; a prepared transaction is rolled back. Returns what was ended. Raises ItestError (data) where that isn't permitted.
     """
     seen = conn.execute(SEEN).fetchone() or (None, None)
     ended: list[Session] = []

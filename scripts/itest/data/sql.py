@@ -7,7 +7,7 @@ explain a failure, or where each statement must be sent alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 from psycopg import Connection, generators
@@ -99,17 +99,22 @@ def run(conn: Connection, file: DataFile) -> None:
     conn.execute(RESTORE)
 
 
-def run_each(conn: Connection, file: DataFile) -> None:
+def run_each(
+    conn: Connection, file: DataFile, *, start: int = 0, report: Callable[[int], None] = lambda _: None
+) -> None:
     """Run a file statement by statement, each in a transaction of its own, as CREATE INDEX CONCURRENTLY needs.
 
+    start: so many statements have taken effect before. report: hears how many have now, after each that is committed.
     Raises ItestError (data) that also says which statements before the failing one took effect.
     """
     pieces = sqlsplit.statements(file.text)
-    for index, piece in enumerate(pieces):
+    for index, piece in enumerate(pieces[start:], start):
         failed = _failed(_send(conn, file, file.text[piece]))
         if failed is not None:
             error = _explain(conn, file, failed, start=piece.start, base=piece.start)
             raise _half_done(file, error, pieces[:index])
+        if conn.info.transaction_status == TransactionStatus.IDLE:
+            report(index + 1)
     if conn.info.transaction_status != TransactionStatus.IDLE:
         raise file.error("it leaves a transaction open", hint="end it with COMMIT")
     conn.execute(RESTORE)

@@ -25,7 +25,8 @@ def died(stack: Stack, announced: Path) -> ItestError | None:
         if problem := _problem(container):
             cause, words, hint = problem
             seen = "\n".join(f"log: {line}" for line in logs(container, tail=TAIL, timestamps=False).splitlines())
-            message = f"service {container.service}: {words} during the tests"
+            whose = f" of worker {stack.slot}" if stack.slot else ""
+            message = f"service {container.service}{whose}: {words} during the tests"
             return ItestError("service", message, cause=cause, hint=hint, evidence=seen)
     return None
 

@@ -19,7 +19,6 @@ from itest.stack import asstarted, places, slots
 from itest.stack.ready import wait_ready
 from itest.stack.stack import Stack
 from itest.suite import workers
-from itest.suite.suite import Suite
 
 # Docker publishes a container's ports through the first of its networks by name. With `-1` for `_worker1` a worker's
 # network would become the first, and the ports of shared stores would change under everybody's feet.
@@ -46,25 +45,27 @@ def entered(stack: Stack, slot: int, owner: str, *, factor: float = 1.0, stays: 
         yield mine
     finally:
         if mine.own and not stays:
-            remove(mine.own.name)
+            compose.remove(mine.own.name)
         places.drop(stack, mine.places)
 
 
-def of(suite: Suite, name: str) -> list[Stack]:
-    """The own services of all workers of a stack that still have any, a handle for each."""
+def of(stack: Stack) -> list[Stack]:
+    """What the workers of a stack have for themselves at this moment: a handle for each that has anything."""
     found = []
-    for project in compose.leases():
-        slot = project.removeprefix(f"{name}{SUFFIX}")
+    for project in compose.leases() if stack.suite.per_worker else ():
+        slot = project.removeprefix(f"{stack.name}{SUFFIX}")
         if slot != project and slot.isdigit():
-            one = Stack(suite, suite.project(project), slot=int(slot))
+            one = Stack(stack.suite, stack.suite.project(project), slot=int(slot))
             one.refresh()
             found.append(one)
     return found
 
 
-def remove(project: str) -> None:
-    """Remove a worker's own services and their network, which the shared services leave first."""
-    compose.remove(project)
+def remove_all(stack: Stack) -> None:
+    """Remove what workers have for themselves, be they done, or killed before they could."""
+    if found := [one.name for one in of(stack)]:
+        with ThreadPoolExecutor(len(found)) as pool:
+            list(pool.map(compose.remove, found))
 
 
 def _start(stack: Stack, mine: Stack, factor: float) -> None:
@@ -74,7 +75,7 @@ def _start(stack: Stack, mine: Stack, factor: float) -> None:
         making = pool.submit(places.make, stack, mine.places)
         if own:
             if compose.networks(own.name):
-                remove(own.name)  # of a worker that was killed
+                compose.remove(own.name)  # of a worker that was killed
             own.up(stack.suite.per_worker, dependencies=False, start=False)
             _join(stack, own.name)
         making.result()

@@ -16,6 +16,7 @@ from itest.errors import ItestError
 from itest.suite.kinds import KINDS
 from itest.suite.schema import wrong_in
 from itest.suite.suite import Suite
+from itest.suite.yamlfile import Keys
 
 MARK = "itest_place_of_{}"  # a value that no configuration has by itself
 
@@ -45,7 +46,7 @@ def check(suite: Suite) -> None:
         verb = "holds no data of its own but shares" if len(others) == 1 else "hold no data of their own but share"
         problem = f"suite {suite.name}: {', '.join(others)} {verb} {', '.join(stores)} with every worker"
         wanted = ", ".join([*suite.per_worker, *others])
-        hint = f"x-itest: per_worker: [{wanted}] in {suite.files[-1].path}; or run without -n"
+        hint = f"x-itest: per_worker: [{wanted}] in {suite.files[-1].path}"
         raise ItestError("usage", problem, hint=hint, cause="workers")
     _refuse_deaf(suite, [name for name in stores if name not in suite.per_worker])
 
@@ -63,10 +64,16 @@ def _refuse_deaf(suite: Suite, shared: Iterable[str]) -> None:
                 default = "/" if KINDS[suite.services[store].kind].place == "VHOST" else "…"
                 problem = f"`{name}` doesn't read {variable(suite, store)}, so all workers' would share one in {store}"
                 hint = f"write ${{{variable(suite, store)}:-{default}}} where it is told its place in {store}"
-                raise wrong_in(suite.files, ("services", name, "environment"), problem, hint)
+                raise wrong_in(suite.files, _place(suite, name), problem, hint)
 
 
 def _uses(suite: Suite, name: str, store: str, service: Mapping[str, Any]) -> bool:
     """Whether a service is told of a store, or waits for it."""
     told = json.dumps([service.get("environment"), service.get("command"), service.get("entrypoint")])
     return store in suite.services[name].depends_on or bool(re.search(rf"\b{re.escape(store)}\b", told))
+
+
+def _place(suite: Suite, name: str) -> Keys:
+    """Where a service is told of others: its environment, or where it would stand."""
+    keys = ("services", name, "environment")
+    return keys if any(keys in file.lines for file in suite.files) else ("services", name, "image")

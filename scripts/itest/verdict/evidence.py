@@ -25,12 +25,17 @@ def keep_config(folder: Path, config: Mapping[str, Any], masker: Masker) -> None
 
 
 def keep_logs(folder: Path, stack: Stack, masker: Masker) -> dict[str, str]:
-    """logs/<service>.log of every service that has a container; returns them too."""
+    """logs/<service>.log of every service that has a container, of a worker's own <service>.worker<slot>.log.
+
+    Returns them too, by the file's name without its end.
+    """
     services = sorted(stack.containers)
     if not services:
         return {}
     with ThreadPoolExecutor(len(services)) as pool:
-        logs = dict(zip(services, (masker.text(log) for log in pool.map(stack.logs, services)), strict=True))
+        texts = [masker.text(log) for log in pool.map(stack.logs, services)]
+    whose = f".worker{stack.slot}" if stack.slot else ""
+    logs = {f"{service}{whose}": text for service, text in zip(services, texts, strict=True)}
     (folder / "logs").mkdir(exist_ok=True)
     for service, log in logs.items():
         (folder / "logs" / f"{service}.log").write_text(log, encoding="utf-8")

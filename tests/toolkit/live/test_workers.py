@@ -1,0 +1,230 @@
+"""pytest-xdist's workers, and a second pytest beside the first: one stack, and to each what it can't share."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from itest import compose
+from itest.stack.eventually import eventually
+
+PLACES = """
+import os
+import pytest
+
+@pytest.mark.parametrize("n", range(12))
+def test_it_is_alone(db, redis_client, http, stack, record_property, n):
+    record_property("place", f"{stack.slot} {db.info.dbname}")
+    record_property("shop", stack.url("shop"))
+    assert redis_client.incr("counter") == 1
+    made = http.post("/users", json={"email": "new@example.com", "name": "New", "password": "a long enough one"})
+    assert made.status_code == 201, made.text
+    found = db.execute("SELECT count(*) FROM users WHERE email = 'new@example.com'").fetchone()
+    assert found == (1,), "the shop writes where the test reads"
+    assert os.environ.get("ITEST_POSTGRES_DSN", stack.dsn("postgres")) == stack.dsn("postgres")
+"""
+HOLDS = """
+import pathlib, time
+
+def test_holds_the_stack(db, redis_client, http):
+    redis_client.set("mine", "yes")
+    db.execute("UPDATE items SET name = 'Mine'")
+    pathlib.Path("holding").touch()
+    while pathlib.Path("holding").exists():
+        time.sleep(0.05)
+    assert redis_client.get("mine") == "yes"
+    assert {row[0] for row in db.execute("SELECT name FROM items")} == {"Mine"}
+    assert "Mine" in http.get("/items").text
+"""
+SHARED = """
+def test_takes_a_neighbours_store_away(stack):
+    stack.kill("redis")
+
+def test_takes_its_own_service_away(stack, http):
+    stack.kill("shop")
+    stack.start("shop")
+    assert stack.state("shop") in ("healthy", "running", "starting")
+"""
+KILLED = """
+import os, signal
+
+def test_dies(stack, db):
+    if stack.slot:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def test_dies_too(stack, db):
+    if stack.slot:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def test_lives(db): pass
+def test_lives_too(db): pass
+"""
+NOTHING = {"containers": [], "networks": []}
+
+
+def properties(file: Path, name: str) -> set[str]:
+    return set(re.findall(rf'name="{name}" value="([^"]+)"', file.read_text()))
+
+
+def networks(checkout) -> list[str]:
+    """Those of the stack that is kept and of its workers."""
+    prefix = f"itest-api-{os.getpid()}"
+    listed = subprocess.run(["docker", "network", "ls", "--format", "{{.Name}}"], capture_output=True, text=True)
+    return sorted(name for name in listed.stdout.split() if name.startswith(prefix))
+
+
+def background(checkout, *arguments: str) -> subprocess.Popen[str]:
+    """Start plain pytest and leave it running."""
+    inner = ("ITEST_", "MAKE", "MFLAGS", "PYTEST_", "COMPOSE_")
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", *arguments],
+        cwd=checkout.path,
+        env={name: value for name, value in os.environ.items() if not name.startswith(inner)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def kept(named):
+    """A checkout whose suite `api` is up."""
+    up = named.run("up", "--suite", "api")
+    assert up.code == 0, up.output
+    yield named
+    named.run("down", "--all")
+
+
+def test_workers_of_a_run_share_stores_and_each_has_its_own_database_and_application(checkout):
+    checkout.write("tests/api/test_probe.py", PLACES)
+    ended = checkout.run("run", "--suite", "api", "--args=-n 3 tests/api/test_probe.py")
+    assert ended.code == 0, ended.output
+    junit = checkout.latest / "api/junit.xml"
+    assert {place.split()[1] for place in properties(junit, "place")} == {"app", "app_itest_1", "app_itest_2"}
+    assert len(properties(junit, "shop")) == 3
+    logs = {path.name for path in (checkout.latest / "api/logs").iterdir()}
+    assert logs == {"postgres.log", "redis.log", "shop.log", "shop.worker1.log", "shop.worker2.log"}
+    assert "POST /users" in (checkout.latest / "api/logs/shop.worker2.log").read_text()
+    assert checkout.leftovers() == NOTHING
+
+
+def test_plain_pytest_with_workers_starts_one_stack_and_removes_it(named):
+    named.write("tests/api/test_probe.py", PLACES)
+    done = named.pytest("-n", "2", "tests/api/test_probe.py")
+    assert done.code == 0, done.output
+    assert done.output.count("itest: starting itest-api-") == 1
+    assert done.output.count("is ready after") == 1
+    assert named.leftovers() == NOTHING
+    assert list((named.path / "build/itest/slots").iterdir()) == []
+
+
+def test_a_second_pytest_on_a_kept_stack_is_a_worker_and_leaves_nothing(kept):
+    ports = kept.run("env", "--suite", "api").output
+    kept.write("tests/api/test_hold.py", HOLDS)
+    first = background(kept, "tests/api/test_hold.py")
+    eventually(lambda: (kept.path / "holding").exists(), timeout=30)
+    second = kept.pytest("tests/api/test_items.py", "tests/api/test_cache.py")
+    assert second.code == 0, second.output
+    (kept.path / "holding").unlink()
+    output, _ = first.communicate(timeout=30)
+    assert first.returncode == 0, output
+    assert len(networks(kept)) == 1
+    assert kept.run("env", "--suite", "api").output == ports, "the stores kept their ports"
+    databases = subprocess.run(
+        ["docker", "exec", store(kept), "psql", "-U", "postgres", "-Atc", "SELECT datname FROM pg_database"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not [name for name in databases if name.startswith("app_itest_") and name != "app_itest_template"]
+
+
+def store(checkout) -> str:
+    labels = {compose.WORKING_DIR_LABEL: str(checkout.path / "compose"), compose.SERVICE_LABEL: "postgres"}
+    return compose.containers(labels)[0].id
+
+
+def test_what_a_killed_worker_left_goes_with_the_next_command_and_its_slot_is_used_again(kept):
+    kept.write("tests/api/test_hold.py", HOLDS)
+    kept.write("tests/api/test_killed.py", KILLED)
+    first = background(kept, "tests/api/test_hold.py")
+    eventually(lambda: (kept.path / "holding").exists(), timeout=30)
+    assert kept.pytest("tests/api/test_killed.py").code == -signal.SIGKILL
+    assert len(networks(kept)) == 2
+    again = kept.pytest("tests/api/test_items.py")
+    assert again.code == 0, again.output
+    assert "left by a run that was killed" in again.output
+    (kept.path / "holding").unlink()
+    output, _ = first.communicate(timeout=30)
+    assert first.returncode == 0, output
+    assert len(networks(kept)) == 1
+
+
+def test_a_run_outlives_its_killed_workers_and_removes_what_they_had(checkout):
+    checkout.write("tests/api/test_killed.py", KILLED)
+    ended = checkout.run("run", "--suite", "api", "--args=-n 2 tests/api/test_killed.py")
+    assert ended.code == 1, ended.output
+    assert "crashed while running" in ended.output
+    assert checkout.leftovers() == NOTHING
+
+
+def test_a_worker_may_end_its_own_service_and_not_one_that_all_share(kept):
+    kept.write("tests/api/test_shared.py", SHARED)
+    done = kept.pytest("-n", "2", "tests/api/test_shared.py")
+    assert done.code == 1, done.output
+    assert "1 failed, 1 passed" in done.output
+    assert "stack.kill('redis'): 2 workers share service redis" in done.output
+    assert "add redis to per_worker in compose/suites/api.yaml" in done.output
+
+
+def test_a_service_that_workers_would_share_is_refused_before_anything_starts(named):
+    named.replace("compose/suites/api.yaml", "per_worker: [shop]", "per_worker: []")
+    refusal = "suite api: shop holds no data of its own but shares postgres, redis with every worker"
+    ended = named.run("run", "--suite", "api", "--args=-n 2")
+    assert ended.code == 2, ended.output
+    assert f"{refusal}\nhint: x-itest: per_worker: [shop] in compose/suites/api.yaml" in ended.output
+    done = named.pytest("-n", "2", "tests/api")
+    assert done.code == 2, done.output
+    assert refusal in done.output
+    assert named.leftovers() == NOTHING
+
+    elsewhere = named.run("run", "--suite", "api,database", "--args=-n 2 tests/database/test_constraints.py")
+    assert elsewhere.code == 0, elsewhere.output
+
+
+def test_a_second_pytest_that_would_share_is_told_who_holds_the_stack(kept):
+    kept.replace("compose/suites/api.yaml", "per_worker: [shop]", "per_worker: []")
+    kept.write("tests/api/test_hold.py", HOLDS)
+    first = background(kept, "tests/api/test_hold.py")
+    eventually(lambda: (kept.path / "holding").exists(), timeout=30)
+    second = kept.pytest("tests/api/test_items.py")
+    (kept.path / "holding").unlink()
+    first.communicate(timeout=30)
+    assert second.code == 2, second.output
+    assert f"another pytest uses it (pid {first.pid}), and shop holds no data of its own" in second.output
+    assert "hint: wait for that one; or x-itest: per_worker: [shop]" in second.output
+
+
+def test_a_store_under_per_worker_is_migrated_and_seeded_for_each(checkout):
+    checkout.replace("compose/suites/api.yaml", "per_worker: [shop]", "per_worker: [shop, postgres, redis]")
+    checkout.write("tests/api/test_probe.py", PLACES)
+    ended = checkout.run("run", "--suite", "api", "--args=-n 2 tests/api/test_probe.py tests/api/test_items.py")
+    assert ended.code == 0, ended.output
+    assert {place.split()[1] for place in properties(checkout.latest / "api/junit.xml", "place")} == {"app"}
+    assert checkout.leftovers() == NOTHING
+
+
+def test_more_workers_than_redis_has_databases_are_refused(named):
+    named.replace("compose/layers/redis.yaml", "databases 64", "databases 1")
+    done = named.pytest("-n", "2", "tests/api/test_items.py")
+    assert "it has 1 logical databases, and worker 1 needs its own" in done.output
+    assert done.code == 2, done.output
+    assert named.leftovers() == NOTHING
