@@ -19,7 +19,7 @@ from itest.data.clones import Pool
 
 Clocked = Callable[[], float]  # does the thing once, cleans up after it, returns the seconds that count
 
-RIVAL = "pytest-postgresql==8.0.0"  # not among our requirements: it would be loaded into every pytest here
+RIVAL = "pytest-postgresql==10.0.0"  # not among our requirements: it would be loaded into every pytest here
 CLONES = 20  # a sustained rate is measured over so many
 TESTS = 100  # a whole test's cost is what so many add to a run
 

@@ -5,9 +5,7 @@ Nothing here waits for readiness or decides anything; errors of compose become e
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itest import refusals
-from itest.errors import Category, ItestError
+from itest.containers import PROJECT_LABEL as PROJECT_LABEL
+from itest.containers import SERVICE_LABEL as SERVICE_LABEL
+from itest.containers import Container, containers, docker, inspect
+from itest.errors import Category
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
-PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 ENV_FILE_LABEL = "com.docker.compose.project.environment_file"
 
@@ -30,45 +29,6 @@ def scrub_environment() -> None:
     """Drop the caller's COMPOSE_* variables: they silently beat the suite's env file."""
     for name in [name for name in os.environ if name.startswith("COMPOSE_")]:
         del os.environ[name]
-
-
-@dataclass(frozen=True)
-class Container:
-    """One container of a project, as `docker inspect` tells it."""
-
-    id: str
-    project: str
-    service: str
-    image: str
-    environment: Mapping[str, str]
-    ports: Mapping[int, tuple[str, int]]  # container port -> (host, host port), only published ones
-    state: Mapping[str, Any]  # docker's own State: Status, ExitCode, OOMKilled, Health …
-    restarts: int
-    name: str = ""
-    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)  # network -> how others in it find this one
-
-    @property
-    def running(self) -> bool:
-        return bool(self.state["Status"] == "running")
-
-    @property
-    def health(self) -> str:
-        """ "starting", "healthy", "unhealthy", or "" without a healthcheck."""
-        return str((self.state.get("Health") or {}).get("Status", ""))
-
-    @property
-    def summary(self) -> str:
-        """`healthy`, `running`, `paused`, `exited, code 1` or `exited, code 137, OOM-killed`."""
-        status = str(self.state["Status"])
-        if status != "exited":
-            return self.health if self.running and self.health else status
-        return f"exited, code {self.state['ExitCode']}" + (", OOM-killed" if self.state.get("OOMKilled") else "")
-
-    @property
-    def health_log(self) -> list[str]:
-        """What the last health checks said, oldest first."""
-        entries = (self.state.get("Health") or {}).get("Log") or []
-        return [f"exit {entry['ExitCode']}: {entry['Output'].strip()}" for entry in entries]
 
 
 @dataclass(frozen=True)
@@ -155,42 +115,13 @@ class Project:
             raise refusals.explain(error, category, cause, what, profile=profile, holder=_holder) from error
 
 
-def containers(labels: Mapping[str, str]) -> list[Container]:
-    """All containers with these labels, running or not; two round trips however many there are."""
-    filters = [part for name, value in labels.items() for part in ("--filter", f"label={name}={value}")]
-    ids = _docker("container", "ls", "--all", "--quiet", "--no-trunc", *filters).split()
-    return inspect(ids)
-
-
-def inspect(ids: Sequence[str]) -> list[Container]:
-    """These containers, one round trip. One that is gone is left out."""
-    if not ids:
-        return []
-    found = subprocess.run(["docker", "container", "inspect", *ids], capture_output=True, text=True, check=False)
-    return [_container(raw) for raw in json.loads(found.stdout or "[]")]
-
-
-def logs(container: Container, *, tail: int | None = None, timestamps: bool = True, since: float | None = None) -> str:
-    """What a container printed so far, both streams. tail: only so many lines of the end.
-
-    since: only what it printed from then on, in seconds since the epoch.
-    """
-    # Not `docker compose logs`, which writes terminal control sequences even into a pipe.
-    last = [] if tail is None else ["--tail", str(tail)]
-    when = ["--timestamps"] if timestamps else []
-    later = [] if since is None else ["--since", f"{since:.6f}"]
-    command = ["docker", "container", "logs", *when, *last, *later, container.id]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return done.stdout.decode(errors="replace")
-
-
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """The projects that have a container with these labels, running or not, and for each compose's labels of one."""
     filters = [part for name, value in labels.items() for part in ("--filter", f"label={name}={value}")]
     wanted = (PROJECT_LABEL, WORKING_DIR_LABEL, ENV_FILE_LABEL)
     line = "\t".join(f'{{{{.Label "{name}"}}}}' for name in wanted)
     # One question: between a list of containers and a look at each, another run's may go.
-    listing = _docker("container", "ls", "--all", "--format", line, *filters).splitlines()
+    listing = docker("container", "ls", "--all", "--format", line, *filters).splitlines()
     found = (dict(zip(wanted, entry.split("\t"), strict=True)) for entry in listing)
     return {one[PROJECT_LABEL]: one for one in found}
 
@@ -202,20 +133,20 @@ def remove(project: str) -> None:
         if kind == "network":
             part(project)
         every = ["--all"] if kind == "container" else []
-        if ids := _docker(kind, "ls", *every, "--quiet", "--filter", label).split():
-            _docker(kind, "rm", *flags, *ids)
+        if ids := docker(kind, "ls", *every, "--quiet", "--filter", label).split():
+            docker(kind, "rm", *flags, *ids)
 
 
 def networks(project: str) -> dict[str, str]:
     """The networks of a project that exist: their name in the compose files -> their name in docker."""
     line = '{{.Label "com.docker.compose.network"}} {{.Name}}'
-    listing = _docker("network", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", line)
+    listing = docker("network", "ls", "--filter", f"label={PROJECT_LABEL}={project}", "--format", line)
     return dict(entry.split(" ", 1) for entry in listing.splitlines())
 
 
 def join(container: Container, network: str, aliases: Sequence[str]) -> None:
     """Let a container into one more network, where it is found by these names. Raises ItestError (engine)."""
-    _docker("network", "connect", *(f"--alias={alias}" for alias in aliases), network, container.id)
+    docker("network", "connect", *(f"--alias={alias}" for alias in aliases), network, container.id)
 
 
 def part(project: str) -> None:
@@ -224,47 +155,17 @@ def part(project: str) -> None:
     One that is stopped, too: it could never start again.
     """
     for network in networks(project).values():
-        members = _docker("container", "ls", "--all", "--quiet", "--no-trunc", "--filter", f"network={network}").split()
+        members = docker("container", "ls", "--all", "--quiet", "--no-trunc", "--filter", f"network={network}").split()
         for one in inspect(members):
             if one.project != project:
-                _docker("network", "disconnect", "--force", network, one.id)
+                docker("network", "disconnect", "--force", network, one.id)
 
 
 def leases() -> dict[str, str]:
     """Every itest stack on the engine: project -> its lease, the label of its network (compose/base.yaml)."""
     line = '{{.Label "com.docker.compose.project"}} {{.Label "itest.lease"}}'
-    listing = _docker("network", "ls", "--filter", "label=itest.lease", "--format", line)
+    listing = docker("network", "ls", "--filter", "label=itest.lease", "--format", line)
     return dict(entry.split(" ", 1) for entry in listing.splitlines())
-
-
-def _docker(*arguments: str) -> str:
-    """A docker command's standard output. Raises ItestError (engine)."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        command = f"docker {' '.join(arguments[:2])}"
-        raise ItestError("engine", f"{command}: {done.stderr.strip()}", hint="make engine", cause="engine")
-    return done.stdout
-
-
-def _container(raw: dict[str, Any]) -> Container:
-    labels = raw["Config"]["Labels"] or {}
-    published = {
-        int(port.split("/")[0]): (bindings[0]["HostIp"] or "127.0.0.1", int(bindings[0]["HostPort"]))
-        for port, bindings in (raw["NetworkSettings"]["Ports"] or {}).items()
-        if bindings
-    }
-    return Container(
-        id=raw["Id"],
-        project=labels.get(PROJECT_LABEL, ""),
-        service=labels.get(SERVICE_LABEL, ""),
-        image=raw["Config"]["Image"],
-        environment=dict(entry.split("=", 1) for entry in raw["Config"]["Env"] or [] if "=" in entry),
-        ports=published,
-        state=raw["State"],
-        restarts=raw["RestartCount"],
-        name=raw["Name"].removeprefix("/"),
-        aliases={name: one["Aliases"] or [] for name, one in raw["NetworkSettings"]["Networks"].items()},
-    )
 
 
 def _holder(port: int) -> str:

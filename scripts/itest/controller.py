@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from itest.errors import ItestError, exit_code
 from itest.reach import Stacks, new_session
 
-SESSION = "itest_session"  # what a worker is told beside its number
+SESSION, ENDING = "itest_session", "itest_ending"  # what a worker is told beside its number, and what it tells
 
 
 def stacks(config: pytest.Config, report: Callable[[str], None]) -> Stacks:
@@ -20,6 +22,19 @@ def stacks(config: pytest.Config, report: Callable[[str], None]) -> Stacks:
     given = getattr(config, "workerinput", {})
     session, workers = given.get(SESSION) or new_session(), given.get("workercount", 0)
     return Stacks(config.rootpath, report, session, workers, config.getoption("keep_db", False))
+
+
+def leave(config: pytest.Config, error: ItestError) -> NoReturn:
+    """End the session, that of a worker's controller too, with the error's exit code; a run is told in a file."""
+    from itest.verdict import atomic
+
+    reason, code = str(error), exit_code(error.category)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[ENDING] = (reason, code)
+    if note := os.environ.get("ITEST_UNREACHED"):
+        words = {name: getattr(error, name) for name in ("category", "message", "hint", "cause", "evidence")}
+        atomic.write(Path(note), json.dumps(words))
+    pytest.exit(reason, code)
 
 
 @dataclass
@@ -53,7 +68,13 @@ class Controller:
                 self.provided.add(name)
                 self.stacks.provide(suites[name])
         except ItestError as error:
-            pytest.exit(str(error), returncode=exit_code(error.category))
+            leave(node.config, error)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """When a worker has ended: for want of a stack, so do all."""
+        if ending := getattr(node, "workeroutput", {}).get(ENDING):
+            pytest.exit(*ending)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from itest import compose, pytesting, verdict
+from itest import pytesting, verdict
 from itest import stack as stacks
 from itest.console import Console
 from itest.errors import ItestError
@@ -17,7 +17,8 @@ from itest.pytesting import PytestRun
 from itest.runs import Run
 from itest.stack import worker
 from itest.stack.deaths import cannot_check, died
-from itest.stack.stack import Line, Stack
+from itest.stack.life import Line
+from itest.stack.stack import Stack
 from itest.suite.suite import Suite
 from itest.verdict import evidence
 from itest.verdict.mask import Masker
@@ -49,6 +50,7 @@ class Lane:
             evidence.keep_config(folder, suite.config, self.masker)
             stacks.start(stack, self._opener(suite), factor=self.factor)
             exit_code = self._pytest(suite, stack, folder, junit)
+            error = pytesting.unreached(folder / pytesting.UNREACHED)
         except ItestError as problem:
             error = problem
         except BaseException:
@@ -58,7 +60,7 @@ class Lane:
             error = _interrupted(suite, folder)
         failure = self._keep_evidence(suite, stack, folder, error)
         gone = self._down(suite, stack)
-        for note in (pytesting.ANNOUNCED, pytesting.RUNNING):
+        for note in pytesting.NOTES:
             (folder / note).unlink(missing_ok=True)
         return self._result(suite, stack, junit, exit_code, failure or gone)
 

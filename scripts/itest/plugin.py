@@ -18,7 +18,7 @@ import pytest
 
 from itest import controller
 from itest.controller import Controller
-from itest.errors import ItestError, exit_code
+from itest.errors import ItestError
 from itest.reach import Stacks
 from itest.stack.stack import Stack
 from itest.suite.schema import ISOLATIONS, nearest
@@ -108,8 +108,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         # pytest shows it as "Captured stdout of …", and its JUnit takes what begins so for the test's own output.
         item.add_report_section("test", f"stdout of service {service}, log during this", text)
     if call.when == "call" and (item.config.getoption("keep_db") or os.environ.get("ITEST_KEEP")):
-        for command in item.config.stash[_STACKS].keep(item.path, item.name):
-            item.add_report_section("test", "stdout of the database, kept as this test left it", f"{command}\n")
+        for told in item.config.stash[_STACKS].keep(item.path, item.name):
+            item.add_report_section("test", "stdout of the database, kept as this test left it", f"{told}\n")
 
 
 def _reporter(config: pytest.Config) -> Callable[[str], None]:
@@ -133,7 +133,7 @@ def _reach(request: pytest.FixtureRequest) -> tuple[Stack, Isolation]:
             pytest.fail(f"{request.path} belongs to no suite, so there is no stack to test against", pytrace=False)
         return stacks.get(suite)
     except ItestError as error:
-        pytest.exit(str(error), returncode=exit_code(error.category))
+        controller.leave(request.config, error)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from itest.errors import ItestError
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
 
@@ -23,10 +24,8 @@ TAKES_VALUE = re.compile(
 )
 CACHE = Path("build") / "itest" / "cache"
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")  # https://ecma-international.org/publications-and-standards/standards/ecma-48/
-ANNOUNCED, RUNNING = (
-    "announced",
-    "running",
-)  # files in the suite's folder: services that tests ended; the test under way
+# Files in the suite's folder: services that tests ended; the test under way; why a process of pytest has no stack.
+NOTES = ANNOUNCED, RUNNING, UNREACHED = "announced", "running", "unreached"
 INTERRUPT_GRACE = 20.0  # seconds that pytest gets to finish its report after an interrupt
 
 
@@ -48,7 +47,7 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
     paths, options = _split(suite.root, one.arguments)
     command += [*_paths_of(suite, paths), *options]
     environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}
-    for note in (ANNOUNCED, RUNNING):
+    for note in NOTES:
         environment[f"ITEST_{note.upper()}"] = str(one.junit.with_name(note))
     if is_debugging(one.arguments):
         return subprocess.run(command, cwd=suite.root, env=environment, check=False).returncode
@@ -73,6 +72,16 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
                 sys.stdout.buffer.flush()
     one.log.write_bytes(COLOURS.sub(b"", one.log.read_bytes()))
     return process.returncode
+
+
+def unreached(note: Path) -> ItestError | None:
+    """Why a pytest, or one of its workers, ended before its tests: what its plugin wrote down (see controller.leave).
+
+    Its exit code alone might mean something else to pytest, such as 5: that no test was selected.
+    """
+    if not note.exists():
+        return None
+    return ItestError(**json.loads(note.read_text(encoding="utf-8")))
 
 
 def is_debugging(arguments: Sequence[str]) -> bool:

@@ -76,7 +76,10 @@ class Stacks:
     def keep(self, path: Path, label: str) -> list[str]:
         """Keep the databases of a test's stack as it left them. Returns the commands that open them."""
         suite = self.suite_of(path)
-        return self.open[suite.name][1].keep(label) if suite and suite.name in self.open else []
+        try:
+            return self.open[suite.name][1].keep(label) if suite and suite.name in self.open else []
+        except ItestError as error:
+            return [str(error)]
 
     def close(self) -> None:
         """Close connections and remove what this process started."""

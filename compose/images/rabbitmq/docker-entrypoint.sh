@@ -33,10 +33,9 @@ refuse_what_is_gone() {
 }
 
 set_server_flags() {
-	# The official image says these two in a file of /etc/rabbitmq/conf.d. Any such file makes RabbitMQ read every schema
-	# of its settings first, half a second; as flags they cost nothing.
-	local flags='-pa /usr/lib/rabbitmq/modules -rabbit loopback_users []'
-	export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$flags ${RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS-}"
+	# The official image says these two in a file of /etc/rabbitmq/conf.d: guest may come from anywhere, the log goes to
+	# standard output. Any such file makes RabbitMQ read the schemas of all its settings first, half a second.
+	export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-rabbit loopback_users [] ${RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS-}"
 	export RABBITMQ_LOGS=${RABBITMQ_LOGS:--}
 	# A host name with a dot in it makes a node name that only Erlang's long names allow.
 	[[ $(hostname) != *.* ]] || export RABBITMQ_USE_LONGNAME=${RABBITMQ_USE_LONGNAME:-true}

@@ -10,7 +10,7 @@ Strategy `delete` needs a superuser; `truncate` the owner of the tables, who can
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -18,9 +18,22 @@ from psycopg import Connection
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.pq import TransactionStatus
 
-from itest.data import baseline_sql, catalogue, dirt, fixtures_redis, roles, sessions, sql
-from itest.data.baseline_sql import LARGE, ROLES, Relation, Strategy
+from itest.data import (
+    baseline_sql,
+    catalogue,
+    contamination,
+    dirt,
+    fixtures_redis,
+    relations,
+    restoring,
+    roles,
+    sessions,
+    sql,
+)
+from itest.data.contamination import Contaminated as Contaminated
+from itest.data.contamination import SchemaChanged as SchemaChanged
 from itest.data.fixtures_redis import Command
+from itest.data.restoring import LARGE, ROLES, Strategy
 from itest.data.sessions import GRACE, Session
 from itest.errors import ItestError
 
@@ -34,7 +47,6 @@ TRIES = 4
 WRITERS = 8  # transactions that may have written the rows of one seeded table
 DEAD_ROWS = 5000  # left by resets, after which what was touched is vacuumed
 NOUNS = {"r": "", "S": "sequence ", "m": "materialized view "}
-SHOWN = 20  # lines of dirt in a message
 
 
 @dataclass(frozen=True)
@@ -44,32 +56,6 @@ class Outcome:
 
     changed: tuple[str, ...] = ()
     ended: tuple[Session, ...] = ()
-
-
-class SchemaChanged(ItestError):
-    """The schema is no longer the baseline's: only a fresh database mends that. changes: a line each."""
-
-    def __init__(self, database: str, changes: list[str], ended: tuple[Session, ...] = ()) -> None:
-        problem = "\n".join([f"reset {database}: the schema was changed", *(f"  {line}" for line in changes)])
-        hint = 'a test that changes the schema gets a database of its own: @pytest.mark.isolation("clone")'
-        super().__init__("data", problem, hint=hint, cause="ddl")
-        self.changes = changes
-        self.ended = ended
-
-
-class Contaminated(ItestError):
-    """A reset that could not bring everything back. dirt: what still differs, a line each."""
-
-    def __init__(self, database: str, lines: list[str], ended: tuple[Session, ...] = ()) -> None:
-        more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-        told = [f"  {line}" for line in lines[:SHOWN]] + more
-        problem = "\n".join([f"reset {database}: not back at the baseline", *told])
-        hint = (
-            "a trigger or rule ENABLEd ALWAYS may write while its table is restored; isolation: clone leaves it alone"
-        )
-        super().__init__("data", problem, hint=hint, cause="contamination")
-        self.dirt = lines
-        self.ended = ended
 
 
 class Answer(NamedTuple):
@@ -118,7 +104,7 @@ class Baseline:
                 answer = self._ask(how)
             except (LockNotAvailable, DeadlockDetected) as error:
                 if self._polite:
-                    raise _blocked(self.conn) from error
+                    raise contamination.blocked(self.conn) from error
                 ended += sessions.settle(self.conn)
                 continue
             except psycopg.Error as error:
@@ -130,7 +116,7 @@ class Baseline:
                 self._same_schema(answer.mark, ended)
             else:
                 return self._done(answer, ended)
-        raise _blocked(self.conn)
+        raise contamination.blocked(self.conn)
 
     def is_clean(self) -> bool:
         """The cheap check only: since the last reset nobody was given a transaction id, and nobody's is open."""
@@ -181,7 +167,7 @@ class Baseline:
         if changes:
             raise SchemaChanged(self.conn.info.dbname, changes, ended)
         if number:
-            events = baseline_sql.EVENT_TRIGGERS.format(baseline=self.schema)
+            events = restoring.EVENT_TRIGGERS.format(baseline=self.schema)
             asked = f"UPDATE {self.schema}.state SET ddl = %s WHERE events = {events} RETURNING ddl"
             if self.conn.execute(asked.encode(), [number]).fetchone() is None:
                 raise SchemaChanged(self.conn.info.dbname, ["an event trigger came, went or was switched"], ended)
@@ -191,7 +177,9 @@ class Baseline:
         if self.conn.broken or self.conn.closed:
             return error
         changes = catalogue.changes(self.conn, self.schema, self._since)
-        return SchemaChanged(self.conn.info.dbname, changes, ended) if changes else _refused(self.conn, error)
+        return (
+            SchemaChanged(self.conn.info.dbname, changes, ended) if changes else contamination.refused(self.conn, error)
+        )
 
     def _vacuum(self, touched: Iterable[int], dead: int) -> None:
         """Every few thousand dead rows, remove them: the emptiness of a table is found by reading over them."""
@@ -240,16 +228,8 @@ def prepare(
     """
     with conn.transaction():
         conn.execute(baseline_sql.settings(strategy, "LOCAL").encode())
-        relations = [Relation(*row) for row in conn.execute(baseline_sql.RELATIONS.encode()).fetchall()]
-        locking = baseline_sql.lock(relations)
-        if locking:
-            conn.execute(locking.encode())
-        rows = conn.execute(baseline_sql.values(relations).encode()).fetchall()
-        values = {oid: (value, called) for oid, value, called in rows}
-        large = values.pop(LARGE)[1]
-        relations = [replace(one, value=values[one.oid]) if one.kind == "S" else one for one in relations]
-        script = baseline_sql.script(relations, baseline, strategy, large, lock_timeout)
-        comment = f"COMMENT ON SCHEMA {baseline} IS {baseline_sql.literal(fingerprint)}"
+        script = baseline_sql.script(relations.read(conn), baseline, strategy, lock_timeout)
+        comment = f"COMMENT ON SCHEMA {baseline} IS {relations.literal(fingerprint)}"
         conn.execute("; ".join([*script, comment]).encode())
         _few_writers(conn, baseline)
 
@@ -289,18 +269,3 @@ def reset(conn: Connection, baseline: str = SEEDED) -> None:
 def reset_redis(client: Redis, seed: Iterable[Command]) -> None:
     """Empty the client's own database, never its neighbours', and seed it again: one transaction, one round trip."""
     fixtures_redis.run(client, seed, ("FLUSHDB",))
-
-
-def _blocked(conn: Connection) -> ItestError:
-    problem = "another session kept its locks; a test, or a service, left a transaction open"
-    hint = "end the transaction in the test (commit, rollback or close)"
-    return _error(conn, f"{problem}\n{sql.holders(conn, readers=False)}", hint)
-
-
-def _refused(conn: Connection, error: psycopg.Error) -> ItestError:
-    hint = "a trigger or rule that is ENABLEd ALWAYS, or a lack of privileges, can make PostgreSQL refuse a reset"
-    return _error(conn, "\n".join([str(error.diag.message_primary), *sql.details(error.diag)]), hint)
-
-
-def _error(conn: Connection, problem: str, hint: str) -> ItestError:
-    return ItestError("data", f"reset {conn.info.dbname}: {problem}", hint=hint, cause="reset")

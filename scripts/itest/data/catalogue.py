@@ -71,7 +71,6 @@ APART = {
     "pg_publication_namespace": ("oid", "'schema ' || c.pnnspid::regnamespace || ': publication'"),
     "pg_foreign_data_wrapper": ("oid", "'foreign data wrapper ' || c.fdwname"),
     "pg_foreign_server": ("oid", "'foreign server ' || c.srvname"),
-    "pg_user_mapping": ("oid", "'user mapping'"),
     "pg_ts_config_map": ("mapcfg", "'mapping of text search configuration ' || c.mapcfg::regconfig"),
 }
 COLUMNS = "catalogue, object, part, of, label, row"
@@ -178,6 +177,8 @@ def _of_relations() -> Iterator[str]:
 def _apart() -> Iterator[str]:
     for name, (key, label) in APART.items():
         yield f"SELECT '{name}', c.{key}, 0, 0, {label}, c::text FROM {name} c WHERE {_counts('c', key)}"
+    mapping = "'user mapping of ' || coalesce(c.usename, 'public') || ' to ' || c.srvname"
+    yield f"SELECT 'pg_user_mapping', c.umid, 0, 0, {mapping}, c::text FROM pg_user_mappings c"  # the table is secret
     yield f"""SELECT 'pg_namespace', c.oid, 0, 0, 'schema ' || c.nspname, c::text FROM pg_namespace c
         WHERE c.{THEIRS} AND {_counts("c")}"""
     yield f"""SELECT 'pg_event_trigger', c.oid, 0, 0, 'event trigger ' || c.evtname, c::text FROM pg_event_trigger c
@@ -187,9 +188,10 @@ def _apart() -> Iterator[str]:
 def _about_others() -> Iterator[str]:
     """Comments and security labels, which are rows of a catalogue of their own. Ours is the one on our schema."""
     for name, noun in (("pg_description", "comment"), ("pg_seclabel", "security label")):
-        yield f"""SELECT '{name}', c.objoid, c.objsubid, 0, '{noun} on ' || pg_describe_object(c.classoid, c.objoid,
-            c.objsubid), c::text FROM {name} c WHERE {_counts("c", "objoid")}
-            AND NOT (c.classoid = 'pg_namespace'::regclass AND c.objoid IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^itest_'))"""
+        of = "pg_describe_object(c.classoid, c.objoid, c.objsubid)"
+        ours = "SELECT oid FROM pg_namespace WHERE nspname ~ '^itest_'"
+        yield f"""SELECT '{name}', c.objoid, c.objsubid, 0, '{noun} on ' || {of}, c::text FROM {name} c
+            WHERE {_counts("c", "objoid")} AND NOT (c.classoid = 'pg_namespace'::regclass AND c.objoid IN ({ours}))"""
 
 
 def _counts(row: str, key: str = "oid") -> str:

@@ -182,14 +182,14 @@ class Factory:
 
     def _insert_some(self, table: Table, rows: Sequence[dict[str, Any]], makers: Mapping[Column, Maker]) -> list[Row]:
         """One statement's rows, drawn again where what was made up is refused."""
-        names = {column.name for column in makers}
+        names = [column.name for column in makers]
         for attempt in range(1, ATTEMPTS + 1):
             full = [{**row, **{one.name: self._draw(table, one, make) for one, make in makers.items()}} for row in rows]
             try:
                 return insert(self._conn, table, full)
             except REFUSED as error:
                 constraint = table.constraints.get(error.diag.constraint_name or "")
-                if not (constraint.columns & names if constraint else names):
+                if not (constraint.columns.intersection(names) if constraint else names):
                     raise
                 if attempt == ATTEMPTS:
                     raise _refused(table, error, {name: full[-1][name] for name in names}) from error

@@ -77,7 +77,7 @@ def natural(fake: Faker, table: str, name: str, of: Type, unique: bool) -> Maker
         return between(fake, of, *((1000, min(WIDE, INTEGERS[of.name])) if unique else (low, high)))
     if of.category == "N":
         most = min(Decimal(WIDE if unique else 100), largest(of))
-        return between(fake, of, 1 if most > 1 else step(of), most)
+        return between(fake, of, step(of) if most <= 1 else max(step(of), Decimal(1)), most)
     if of.category == "D" or of.name == "interval":
         return _time(fake, name, of)
     if of.name in ("bit", "varbit"):

@@ -66,7 +66,9 @@ def settle(conn: Connection, grace: float = GRACE) -> tuple[Session, ...]:
     """Wait until the transactions that others have open now are over, and end those that aren't after `grace` seconds.
 
     One that begins meanwhile is not waited for. A session idle in a transaction can't be cancelled, so it is
-    terminated; a prepared transaction is rolled back. Returns what was ended. Raises ItestError (data) where that isn't permitted.
+    terminated; a prepared transaction is rolled back. Returns what was ended.
+
+    Raises ItestError (data) where the role may not end a session.
     """
     seen = conn.execute(SEEN).fetchone() or (None, None)
     ended: list[Session] = []

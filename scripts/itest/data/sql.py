@@ -49,7 +49,8 @@ def connect(dsn: str, application: str, *, lock_timeout: float) -> Connection:
 
     Raises ItestError (service) where PostgreSQL doesn't answer; the message never holds the password.
     """
-    options = f"-c lock_timeout={lock_timeout * 1000:.0f}"
+    given = conninfo_to_dict(dsn).get("options") or ""
+    options = f"{given} -c lock_timeout={lock_timeout * 1000:.0f}"
     try:
         return psycopg.connect(
             dsn, autocommit=True, application_name=application, client_encoding="utf8", options=options

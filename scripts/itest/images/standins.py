@@ -97,7 +97,7 @@ class StandIns:
         version, *variant = parts.tag.split("-")
         for prefix, release in self._known.get(parts.repository, {}).items():
             # Debian's own variants only: an `-alpine` has other paths and user ids.
-            if f"{version}.".startswith(f"{prefix}.") and set(variant) <= {"slim", release}:
+            if f"{version}.".startswith(f"{prefix}.") and set(variant) <= {"slim", "management", release}:
                 folder = Path("compose/images") / parts.repository
                 return StandIn(reference, self._root, folder, prefix, version, release)
         return None

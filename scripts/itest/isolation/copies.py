@@ -8,6 +8,7 @@ import secrets
 from psycopg.sql import SQL, Identifier
 
 from itest.data import sql, template
+from itest.errors import ItestError
 from itest.stack.stack import Stack
 
 LOCK_TIMEOUT = 10.0  # seconds
@@ -23,18 +24,25 @@ def copy(stack: Stack, service: str, label: str) -> str:
     """Copy what is committed in the stack's database to a new one. Returns its name.
 
     By pg_dump inside the container: CREATE DATABASE … TEMPLATE would have to disconnect the services first.
-    Raises ItestError (service) where PostgreSQL doesn't answer, DockerException where pg_dump fails.
+    Raises ItestError: service where PostgreSQL doesn't answer, data with pg_dump's words where it fails.
     """
+    from python_on_whales.exceptions import DockerException
+
     with sql.connect(stack.dsn(service), "itest keep", lock_timeout=LOCK_TIMEOUT) as conn:
         source, user = conn.info.dbname, conn.info.user
         name = kept_name(source, label)
         conn.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
     dump = f"/tmp/{name}.dump"
-    ours = ("--exclude-schema=itest_*", "--exclude-table=public.itest_migrations")
-    run = stack.project.execute
-    run(service, ["pg_dump", f"--username={user}", "--format=custom", *ours, f"--file={dump}", source])
-    run(service, ["pg_restore", f"--username={user}", f"--dbname={name}", dump])
-    run(service, ["rm", dump])
+    try:
+        for command in (
+            ["pg_dump", f"--username={user}", "--format=custom", f"--file={dump}", source],
+            ["pg_restore", f"--username={user}", f"--dbname={name}", dump],
+            ["rm", dump],
+        ):
+            stack.project.execute(service, command)
+    except DockerException as error:
+        problem = f"service {service}: {source} can't be copied: {error.stderr}"
+        raise ItestError("data", problem, hint="make logs", cause="keep") from error
     return name
 
 

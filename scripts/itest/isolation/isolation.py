@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from itest import data
 from itest.data import fixtures
-from itest.data.baseline import Contaminated
+from itest.errors import ItestError
 from itest.isolation import copies
 from itest.isolation.database import Database
 from itest.isolation.postgres import PostgresStore
@@ -93,10 +93,12 @@ class Isolation:
     def _refuse_dirt(self) -> None:
         dirt = [f"{name}: {line}" for name, lines in self.dirt().items() for line in lines]
         if dirt:
-            raise Contaminated(
+            raise ItestError(
+                "data",
                 f"suite {self.stack.suite.name}: some test before left state behind: {dirt[0]}",
                 hint="run the suite's tests one by one to see which: ARGS='-x -v'",
                 evidence="\n".join(dirt),
+                cause="contamination",
             )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from itest import data
 from itest.data import sql, template
 from itest.data.baseline import LOCK_TIMEOUT, Baseline, Contaminated, SchemaChanged
+from itest.data.sessions import Session
 from itest.isolation.database import Database, Lender
 from itest.isolation.reached import reached
 from itest.isolation.strategies import STRATEGIES, Strategy
@@ -38,10 +40,14 @@ class PostgresStore:
         try:
             notes = self._clean()
         except Contaminated as error:  # between two tests: neither is to blame
-            notes = [f"{error.message}; the database was made anew"]
+            notes = [f"{error.message}; the database was made anew", *_ended(self.name, error.ended)]
         self._strategy = STRATEGIES[strategy](self)
-        with reached(self.stack, self.name):
-            self._strategy.begin()
+        try:
+            with reached(self.stack, self.name):
+                self._strategy.begin()
+        except BaseException:
+            self.end()  # what it made by then goes, too
+            raise
         return notes
 
     def connection(self) -> Database:
@@ -94,13 +100,13 @@ class PostgresStore:
                 outcome = self._baseline().reset()
             except SchemaChanged as error:
                 self._rebuild()
-                return [f"{error.message}; the database was made anew"]
+                return [f"{error.message}; the database was made anew", *_ended(self.name, error.ended)]
             except Contaminated:
                 self._rebuild()
                 raise
         if after:
             after.judge(outcome)
-        return [f"{self.name}: ended a transaction that was left open: {session}" for session in outcome.ended]
+        return _ended(self.name, outcome.ended)
 
     def _rebuild(self) -> None:
         dsn = self.dsn
@@ -114,3 +120,7 @@ class PostgresStore:
         if found is None or found.conn.closed:
             found = self._baselines[dsn] = Baseline(sql.connect(dsn, "itest reset", lock_timeout=LOCK_TIMEOUT))
         return found
+
+
+def _ended(store: str, sessions: Iterable[Session]) -> list[str]:
+    return [f"{store}: a transaction was left open, and ended: {session}" for session in sessions]

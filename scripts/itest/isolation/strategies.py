@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from itest.data import fixtures, sql
-from itest.data.baseline import Contaminated, Outcome
+from itest.data.baseline import Outcome
 from itest.errors import ItestError
 from itest.isolation import copies
 from itest.isolation.database import Database, Lender, connect
@@ -47,7 +47,7 @@ class Strategy:
         """After the test, before the database goes back to its baseline."""
 
     def judge(self, outcome: Outcome) -> None:
-        """Raises Contaminated where the strategy doesn't allow what had to be restored."""
+        """Raises ItestError (data) where the strategy doesn't allow what had to be restored."""
 
 
 class _Apart(Strategy):
@@ -59,7 +59,8 @@ class _Apart(Strategy):
         rows = [change for change in outcome.changed if not change.startswith("sequence ")]
         if rows:
             problem = f"isolation {self.name}: somebody wrote to the database itself: {', '.join(rows)}"
-            raise Contaminated(problem, hint='where a service writes, use @pytest.mark.isolation("delete")')
+            hint = 'where a service writes, use @pytest.mark.isolation("delete")'
+            raise ItestError("data", problem, hint=hint, cause="contamination")
 
 
 class Rollback(_Apart):
@@ -113,7 +114,11 @@ class Schema(_Apart):
             conn.execute(SQL("DROP SCHEMA IF EXISTS {0} CASCADE").format(Identifier(self.schema)))
             conn.execute(SQL("CREATE SCHEMA {0}").format(Identifier(self.schema)))
             for migration in plan.migrations:
-                (sql.run if migration.transactional else sql.run_each)(conn, migration.file)
+                if migration.transactional:
+                    with conn.transaction():
+                        sql.run(conn, migration.file)
+                else:
+                    sql.run_each(conn, migration.file)
         fixtures.load([one for one in plan.fixtures if one.service == name], {name: self.dsn})
 
     def connection(self) -> Database:

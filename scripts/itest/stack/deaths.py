@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itest.compose import Container, logs
+from itest.containers import Container, logs
 from itest.errors import ItestError
 from itest.stack.ready import meaning, verdict
 from itest.stack.stack import Stack

@@ -17,8 +17,8 @@ from itest.stack.stack import Stack
 class Place:
     """What a kind of store gives to a worker.
 
-    name: (stack, service, slot) -> how the place is called. make and drop: (stack, service, place); the stack's own
-    address leads to the place that all share.
+    name: (stack, service, slot) -> how the place is called. make: (the stack as it is, service, place). drop: (the
+    worker's stack, service, place).
     """
 
     name: Callable[[Stack, str, int], str]
@@ -38,9 +38,9 @@ def make(stack: Stack, places: Mapping[str, str]) -> None:
         PLACES[stack.suite.services[service].kind].make(stack, service, place)
 
 
-def drop(stack: Stack, places: Mapping[str, str]) -> None:
-    """Give them back. A store that is gone has nothing left to give back."""
-    for service, place in places.items():
+def drop(stack: Stack) -> None:
+    """Give back the places of a worker's stack. A store that is gone has nothing left to give back."""
+    for service, place in stack.places.items():
         with suppress(ItestError):
             PLACES[stack.suite.services[service].kind].drop(stack, service, place)
 
@@ -80,10 +80,10 @@ def _refuse_beyond(stack: Stack, service: str, number: str) -> None:
         raise ItestError("usage", problem, hint=hint, cause="workers")
 
 
-def _flush(stack: Stack, service: str, number: str) -> None:
+def _flush(stack: Stack, service: str, _number: str) -> None:
     import redis
 
-    with suppress(redis.RedisError), redis.Redis.from_url(stack.dsn(service), db=int(number)) as client:
+    with suppress(redis.RedisError), redis.Redis.from_url(stack.dsn(service)) as client:
         client.flushdb()
 
 

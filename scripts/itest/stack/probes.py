@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from itest.compose import Container, Project, inspect, logs
+from itest.compose import Project
+from itest.containers import Container, inspect, logs
 from itest.suite.kinds import KINDS, Endpoint
 from itest.suite.schema import Check
 from itest.suite.suite import Service

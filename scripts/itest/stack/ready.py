@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from threading import Event
 
-from itest.compose import Container, inspect, logs
+from itest.containers import Container, inspect, logs
 from itest.errors import ItestError
 from itest.stack.logtext import collapsed, unprobed
 from itest.stack.probes import NotReady, Refused, Target, Unpublished, checks_of, probe

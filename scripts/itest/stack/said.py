@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from itest import compose
-from itest.compose import Container
+from itest.containers import Container, logs
 from itest.stack.logtext import collapsed
 from itest.stack.stack import Stack
 
@@ -27,6 +26,6 @@ def said(stack: Stack, since: float) -> dict[str, str]:
 
 
 def _text(container: Container, since: float) -> str:
-    lines = compose.logs(container, tail=FETCHED, timestamps=False, since=since).splitlines()
+    lines = logs(container, tail=FETCHED, timestamps=False, since=since).splitlines()
     state = [] if container.running else [f"service {container.service}: {container.summary}"]
     return "\n".join([*state, *collapsed(lines)[-LINES:]])

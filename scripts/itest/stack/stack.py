@@ -1,50 +1,21 @@
-"""The life of one stack: stores up, ready, data, the rest up, ready, … down; and the handle by which tests reach it.
-
-Sits under both the runner and the pytest plugin.
-"""
+"""The handle of a stack that runs: where its services answer, what they say, and how a test takes one away."""
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from threading import Thread
-from typing import Protocol
 
-from itest import compose, data
-from itest.compose import Container, Project
+from itest import containers
+from itest.compose import Project
+from itest.containers import Container
 from itest.errors import ItestError
 from itest.stack.probes import Target
 from itest.stack.ready import Readiness, wait_ready
 from itest.suite import schema
 from itest.suite.kinds import KINDS, Endpoint, postgres_dsn
 from itest.suite.suite import Service, Suite
-
-
-class Line(Protocol):
-    """Where a stage says how far it is."""
-
-    def detail(self, text: str) -> None: ...
-    def update(self, text: str) -> None: ...
-
-
-class Quiet:
-    """A line that nobody reads."""
-
-    def detail(self, text: str) -> None:
-        pass
-
-    update = detail
-
-
-StageOpener = Callable[[str], AbstractContextManager[Line]]
-
-
-def quiet(_stage: str) -> AbstractContextManager[Line]:
-    """Stages without output."""
-    return nullcontext(Quiet())
 
 
 @dataclass
@@ -95,12 +66,12 @@ class Stack:
     def logs(self, service: str) -> str:
         """What a service printed so far, with timestamps."""
         self._service(service)
-        return compose.logs(self.containers[service])
+        return containers.logs(self.containers[service])
 
     def state(self, service: str) -> str:
         """How docker sees a service at this moment: `healthy`, `running`, `paused`, `exited, code 3` …"""
         self._service(service)
-        found = compose.inspect([self.containers[service].id])
+        found = containers.inspect([self.containers[service].id])
         return found[0].summary if found else "removed"
 
     def kill(self, service: str) -> None:
@@ -215,59 +186,3 @@ class Stack:
 
     def _target(self, name: str) -> Target:
         return Target(self._service(name), self.containers[name], self.project_of(name))
-
-
-def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> None:
-    """Bring a stack from nothing to migrated, seeded and ready. factor: multiplies readiness deadlines.
-
-    Raises ItestError (service or data); what was started by then stays, for the evidence, until `stack.down()`.
-    """
-    plan = data.plan(stack.suite)
-    Thread(target=_warm_imports, daemon=True).start()
-
-    def reach(services: tuple[str, ...]) -> None:
-        _up(stack, services, opener)
-        _ready(stack, services, opener, factor)
-
-    _fill(stack, plan, reach, opener)
-
-
-def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> None:
-    """Bring a stack whose containers run to migrated, seeded and ready: what `start` does, without the starting.
-
-    Plain compose leaves the database empty, and a restart of a PostgreSQL on tmpfs empties it again; what was seeded
-    before from the files as they are stays. Raises ItestError (service or data).
-    """
-    _fill(stack, data.plan(stack.suite), lambda services: _ready(stack, services, opener, factor), opener)
-
-
-def _fill(stack: Stack, plan: data.Plan, reach: Callable[[tuple[str, ...]], None], opener: StageOpener) -> None:
-    """Stores first, then data, then the rest: an application may not get ready before it finds its tables."""
-    first = stack.suite.stores
-    rest = tuple(name for name in stack.suite.services if name not in first)
-    if first:
-        reach(first)
-        with opener("data") as line, stack.timed("data"):
-            line.detail(data.prepare(plan, stack.stores()))
-    if rest:
-        reach(rest)
-
-
-def _up(stack: Stack, services: tuple[str, ...], opener: StageOpener) -> None:
-    with opener("up") as line, stack.timed("up"):
-        line.detail(", ".join(services))
-        # What they depend on is up and ready by now; compose would only wait for its own, slower health checks.
-        stack.project.up(services, dependencies=False)
-        stack.refresh()
-
-
-def _ready(stack: Stack, services: tuple[str, ...], opener: StageOpener, factor: float) -> None:
-    with opener("ready") as line, stack.timed("ready"):
-        ready = wait_ready(stack.targets(services), factor=factor, report=line.detail)
-        stack.readiness.update(ready)
-
-
-def _warm_imports() -> None:
-    """Import what the probes and the data stage need while compose works, instead of after it."""
-    for module in ("tenacity", "psycopg", "redis", "requests"):
-        importlib.import_module(module)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from itest import compose, data
+from itest.containers import Container
 from itest.errors import ItestError
 from itest.stack import asstarted, places, slots
 from itest.stack.ready import wait_ready
@@ -46,7 +47,7 @@ def entered(stack: Stack, slot: int, owner: str, *, factor: float = 1.0, stays: 
     finally:
         if mine.own and not stays:
             compose.remove(mine.own.name)
-        places.drop(stack, mine.places)
+        places.drop(mine)
 
 
 def of(stack: Stack) -> list[Stack]:
@@ -105,7 +106,7 @@ def _join(stack: Stack, project: str) -> None:
                 compose.join(container, network, sorted({service, *aliases} - {container.name, container.id[:12]}))
 
 
-def _refuse_first(service: str, network: str, container: compose.Container) -> None:
+def _refuse_first(service: str, network: str, container: Container) -> None:
     if network < min(container.aliases):
         problem = f"service {service}: its network {min(container.aliases)} comes after the workers' {network} by name"
         hint = "docker would publish its ports anew: give the network a name that begins with a to v"

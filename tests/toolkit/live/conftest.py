@@ -92,20 +92,23 @@ class Checkout:
             raise
         return Ended(process.returncode, output)
 
-    def pytest(self, *arguments: str, cwd: Path | None = None) -> Ended:
-        """Plain pytest, as an IDE starts it."""
-        command = [sys.executable, "-m", "pytest", "-q", *arguments]
-        done = subprocess.run(
-            command,
+    def start_pytest(self, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """Start plain pytest, as an IDE does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-q", *arguments],
             cwd=cwd or self.path,
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
         )
-        return Ended(done.returncode, done.stdout)
+
+    def pytest(self, *arguments: str, cwd: Path | None = None) -> Ended:
+        """Plain pytest from its start to its end."""
+        process = self.start_pytest(*arguments, cwd=cwd)
+        output, _ = process.communicate()
+        return Ended(process.returncode, output)
 
     @property
     def latest(self) -> Path:

@@ -4,40 +4,53 @@ from __future__ import annotations
 
 import io
 import re
+import secrets
 import signal
 import subprocess
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from itest import compose
-from itest.bake import shelf
+from itest import bake, compose
+from itest import stack as stacks
+from itest import suite as suites
+from itest.bake import Baked, shelf
+from itest.errors import ItestError
+from itest.stack.stack import Stack
+from itest.stack.sweep import sweep
 
+ROOT = Path(__file__).resolve().parents[3]
 PGDATA = "/var/lib/postgresql/data"
 LOCKED_DOWN = ("--user=999:999", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only")
 MEMORY = (f"--tmpfs={PGDATA}:uid=999,gid=999,mode=0700", "--tmpfs=/run/postgresql:uid=999,gid=999", "--tmpfs=/tmp")
+BAKED, ON_TOP, ONE_MORE = (
+    f"postgres of database baked{how}" for how in ("", " (no new migrations)", " (1 new migration)")
+)
 
 
 def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-@pytest.fixture
-def checkout(checkout):
-    """A throwaway checkout whose bakes go with it. One test a suite: what they start from counts here."""
-    for suite in ("api", "database"):
-        for file in (checkout.path / "tests" / suite).glob("test_*.py"):
-            file.unlink()
-    checkout.write("tests/database/test_it.py", "def test_it(db): assert db.execute('TABLE users').fetchall()")
-    checkout.write("tests/api/test_it.py", "def test_it(redis_client): assert redis_client.dbsize()")
-    # Its bakes are its own: those that other tests, or people, made of the same files are not met.
-    with (checkout.path / "compose/init/postgres/10-role-app.sql").open("a") as file:
-        file.write(f"-- of {checkout.path}\n")
-    yield checkout
-    shelf.prune(checkout.path, print, every=True)
+def quiet(_line: str) -> None:
+    pass
+
+
+def load(checkout, name: str = "database"):
+    one = suites.load(checkout.path, name)
+    suites.check(one)
+    return one
+
+
+def ensure(checkout, name: str = "database") -> Baked:
+    """What a run does between its images and its stacks."""
+    return bake.ensure(load(checkout, name), quiet)
 
 
 def bakes(checkout) -> list[str]:
@@ -45,152 +58,179 @@ def bakes(checkout) -> list[str]:
     return [one.reference for one in shelf.everything() if one.checkout == ours]
 
 
-def image_of(checkout, suite: str = "database") -> str:
-    return checkout.summary["suites"][suite]["services"]["postgres"]["image"]
-
-
-def run(checkout, suite: str = "database", code: int = 0, **variables: str) -> str:
-    ended = checkout.run("run", ITEST_SUITE=suite, **variables)
-    assert ended.code == code, ended.output
-    return ended.output
+@pytest.fixture
+def checkout(checkout):
+    """A throwaway checkout whose bakes go with it, and which meets none that was made of another's files."""
+    with (checkout.path / "compose/init/postgres/10-role-app.sql").open("a") as file:
+        file.write(f"-- of {checkout.path}\n")
+    yield checkout
+    shelf.prune(checkout.path, quiet, every=True)
 
 
 @pytest.fixture
 def baked(checkout):
     """A checkout that has the bake of suite `database`."""
-    run(checkout)
+    assert ensure(checkout).done == [BAKED]
     return checkout
+
+
+@pytest.fixture
+def start():
+    """Start a suite of a checkout from its bake; returns the stack and what the data stage said."""
+    started: list[Stack] = []
+
+    def start(checkout, name: str = "database", baked: Baked | None = None) -> tuple[Stack, str]:
+        suite = load(checkout, name)
+        images = bake.ensure(suite, quiet).images if baked is None else baked.images
+        started.append(Stack(suite, suite.project(f"itest-bake-test-{secrets.token_hex(4)}", images)))
+        said = Said()
+        stacks.start(started[-1], lambda stage: nullcontext(said if stage == "data" else Said()))
+        return started[-1], said.last
+
+    yield start
+    for stack in started:
+        stack.down()
+
+
+class Said:
+    """A stage's line that keeps its last words."""
+
+    last = ""
+
+    def detail(self, text: str) -> None:
+        self.last = text
+
+    update = detail
+
+
+def value(stack: Stack, statement: str) -> object:
+    with psycopg.connect(stack.dsn("postgres")) as connection:
+        row = connection.execute(statement).fetchone()
+        return row[0] if row else None
 
 
 # Made once, of everything that counts
 
 
-def test_the_first_run_bakes_and_later_ones_start_from_it(checkout):
-    first = run(checkout)
-    second = run(checkout)
+def test_the_first_run_bakes_and_later_ones_start_from_it_unless_they_are_told_not_to(checkout):
+    checkout.write("tests/database/test_it.py", "def test_it(db): assert db.execute('TABLE users').fetchall()")
+    outputs = []
+    for bakes_too in ("", "", "0"):
+        ended = checkout.run(
+            "run", ITEST_SUITE="database", ITEST_ARGS="tests/database/test_it.py", ITEST_BAKE=bakes_too
+        )
+        image = checkout.summary["suites"]["database"]["services"]["postgres"]["image"]
+        outputs.append(ended.output)
+        assert (ended.code, [image]) == (0, ["postgres:17.11"] if bakes_too else bakes(checkout)), ended.output
 
-    assert re.search(r"images +\d present, postgres of database baked +\d", first)
-    assert re.search(r"images +\d present +\d", second)
-    assert all(re.search(r"data +seeded before", output) for output in (first, second))
-    assert [image_of(checkout)] == bakes(checkout)
-
-
-def test_bake_0_makes_none_and_uses_none(baked):
-    output = run(baked, ITEST_BAKE="0")
-
-    assert re.search(r"data +\d migrations, \d fixtures", output)
-    assert image_of(baked) == "postgres:17.11"
-
-
-def test_suites_side_by_side_each_start_with_their_own_rows_and_redis_is_seeded_as_ever(checkout):
-    output = run(checkout, "api,database")
-
-    assert output.count("seeded before") == 2
-    assert image_of(checkout, "api") != image_of(checkout, "database")
+    assert re.search(rf"images +\d present, {BAKED} +\d", outputs[0])
+    assert re.search(r"images +\d present +\d", outputs[1])
+    assert [bool(re.search(r"data +seeded before", output)) for output in outputs] == [True, True, False]
 
 
-def test_a_changed_fixture_is_in_the_next_run(baked):
-    baked.write("fixtures/base/99_extra.json", '{"users": [{"email": "new@example.com", "password_hash": "x"}]}')
-    test = "def test_it(db): assert db.execute(\"SELECT FROM users WHERE email = 'new@example.com'\").fetchone()"
-    baked.write("tests/database/test_it.py", test)
+def test_each_suite_starts_with_its_own_rows_and_redis_is_seeded_as_ever(checkout, start):
+    api, said = start(checkout, "api")
+    database, said_too = start(checkout)
 
-    output = run(baked)
+    assert (said, said_too) == ("seeded before", "seeded before")
+    assert api.project.images != database.project.images
+    assert value(api, "SELECT count(*) FROM items") > value(database, "SELECT count(*) FROM items")
+    assert redis.Redis.from_url(api.dsn("redis")).dbsize() > 0
 
-    assert "postgres of database baked (no new migrations)" in output
-    assert len(bakes(baked)) == 2
+
+def test_a_changed_fixture_is_in_the_next_start(baked, start):
+    baked.replace("fixtures/base/10_users.json", "ada@example.com", "lovelace@example.com")
+
+    assert ensure(baked).done == [ON_TOP]
+    stack, said = start(baked)
+
+    assert said == "seeded before"
+    assert value(stack, "SELECT email FROM users WHERE id = 2") == "lovelace@example.com"
 
 
-def test_a_new_migration_alone_is_applied_on_top_of_the_older_bake(baked):
+def test_a_new_migration_alone_is_applied_on_top_of_the_older_bake(baked, start):
     baked.write("migrations/shop/V0099__more.sql", "CREATE TABLE more (id int);\n")
-    test = "def test_it(db): assert db.execute('SELECT max(version) FROM itest_migrations').fetchone() == (99,)"
-    baked.write("tests/database/test_it.py", test)
+    before = bakes(baked)
 
-    assert "postgres of database baked (1 new migration)" in run(baked)
+    assert ensure(baked).done == [ONE_MORE]
+    stack, said = start(baked)
+
+    assert said == "seeded before"
+    assert value(stack, "SELECT max(version) FROM itest_migrations") == 99
+    assert set(before) < set(bakes(baked)), "the older one stays, for those who go back to its files"
 
 
 def test_an_edited_migration_is_baked_from_nothing(baked):
     last = sorted((baked.path / "migrations/shop").glob("*.sql"))[-1]
     last.write_text(f"{last.read_text()}\nCREATE TABLE edited (id int);\n")
-    baked.write("tests/database/test_it.py", "def test_it(db): assert not db.execute('TABLE edited').fetchall()")
 
-    assert re.search(r"postgres of database baked +\d", run(baked))
+    assert ensure(baked).done == [BAKED]
 
 
-def test_what_a_fixture_did_to_the_schema_is_not_carried_into_a_later_bake(checkout):
+def test_what_a_fixture_did_to_the_schema_is_not_carried_into_a_later_bake(checkout, start):
     checkout.write("fixtures/base/98_schema.sql", "CREATE TABLE made_by_a_fixture (id int);\n")
-    run(checkout)
+    ensure(checkout)
     (checkout.path / "fixtures/base/98_schema.sql").unlink()
-    test = "def test_it(db): assert db.execute(\"SELECT to_regclass('made_by_a_fixture')\").fetchone() == (None,)"
-    checkout.write("tests/database/test_it.py", test)
 
-    output = run(checkout)
-
-    assert re.search(r"postgres of database baked +\d", output), "from nothing"
+    assert ensure(checkout).done == [BAKED]
+    assert value(start(checkout)[0], "SELECT to_regclass('made_by_a_fixture')") is None
 
 
-def test_two_runs_at_once_bake_once(checkout):
-    processes = [checkout.start("run", ITEST_SUITE="database") for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+def test_two_at_once_bake_once(checkout):
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda suite: bake.ensure(suite, quiet), [load(checkout), load(checkout)]))
 
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    assert sorted("postgres of database baked" in output for output in outputs) == [False, True]
-    assert all("seeded before" in output for output in outputs)
+    assert sorted(one.done for one in both) == [[], [BAKED]]
+    assert both[0].images == both[1].images
 
 
 # Never in the way
 
 
-def test_a_role_with_a_password_of_its_own_is_not_baked_and_the_run_says_why(checkout):
+def test_a_role_with_a_password_of_its_own_is_not_baked_and_it_is_said_why(checkout):
     checkout.write("compose/init/postgres/20-reader.sql", "CREATE ROLE reader LOGIN PASSWORD 'literal';\n")
 
-    output = run(checkout)
+    [note] = ensure(checkout).notes
 
-    assert "database: postgres is not baked: the password of role reader is in no variable" in output
+    assert note.startswith("database: postgres is not baked: the password of role reader is in no variable; read it")
     assert not bakes(checkout)
+    assert not baking(checkout)
 
 
 def test_a_password_that_a_table_keeps_is_not_baked(checkout):
     script = "\\getenv pw APP_DB_PASSWORD\nCREATE TABLE kept AS SELECT :'pw'::text AS pw;\n"
     checkout.write("compose/init/postgres/20-kept.sql", script)
 
-    assert "the database keeps the value of APP_DB_PASSWORD" in run(checkout)
+    [note] = ensure(checkout).notes
+
+    assert "the database keeps the value of APP_DB_PASSWORD" in note
     assert not bakes(checkout)
 
 
-def test_a_migration_that_fails_fails_as_it_does_without_a_bake(checkout):
+def test_a_migration_that_fails_fails_as_it_does_without_a_bake(checkout, start):
     checkout.write("migrations/shop/V0099__wrong.sql", "CREATE TABLE x (id nonsense);\n")
 
-    output = run(checkout, code=6)
+    baked = ensure(checkout)
 
-    assert 'itest: error: migration migrations/shop/V0099__wrong.sql:1: type "nonsense" does not exist' in output
-    assert (checkout.latest / "database" / "failure.txt").is_file()
-    assert not bakes(checkout)
+    assert re.search(r"is not baked: migration \S+V0099__wrong.sql:1: type \"nonsense\" does not exist", baked.notes[0])
+    with pytest.raises(ItestError, match=r"V0099__wrong\.sql:1"):
+        start(checkout, baked=baked)
 
 
-def test_a_killed_bake_leaves_nothing_and_the_next_run_starts_over(checkout):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_bake_that_is_ended_leaves_nothing_and_the_next_run_starts_over(checkout, number):
     checkout.write("migrations/shop/V0099__slow.sql", "SELECT pg_sleep(30);\n")
     process = checkout.start("run", ITEST_SUITE="database")
     until(lambda: baking(checkout))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    process.communicate()
     (checkout.path / "migrations/shop/V0099__slow.sql").unlink()
-
-    output = run(checkout)
-
-    assert re.search(r"removing itest-bake-\w+, left by a run that was killed", output)
-    assert not baking(checkout)
-    assert len(bakes(checkout)) == 1
-
-
-def test_an_interrupted_bake_leaves_nothing(checkout):
-    checkout.write("migrations/shop/V0099__slow.sql", "SELECT pg_sleep(30);\n")
-    process = checkout.start("run", ITEST_SUITE="database")
-    until(lambda: baking(checkout))
-    process.send_signal(signal.SIGINT)
-
-    assert process.wait(timeout=30) == 130
-    assert not baking(checkout)
     assert not bakes(checkout)
+
+    assert bool(sweep(checkout.path, quiet)) is (number == signal.SIGKILL)
+
+    assert not baking(checkout)
+    assert ensure(checkout).done == [BAKED]
 
 
 def baking(checkout) -> list[str]:
@@ -207,19 +247,19 @@ def until(there) -> None:
 
 
 def test_make_clean_removes_the_bakes_of_this_checkout(baked):
-    [bake] = bakes(baked)
+    [reference] = bakes(baked)
 
     ended = baked.run("clean")
 
     assert (ended.code, bakes(baked)) == (0, []), ended.output
-    assert re.search(rf"removing {bake}, \d+ MB", ended.output)
+    assert re.search(rf"removing {reference}, \d+ MB", ended.output)
 
 
 def test_by_hand_a_stack_keeps_the_database_that_it_has(named):
     assert named.run("up", ITEST_SUITE="database").code == 0
     before = named.leftovers()["containers"]
     inspected = docker("container", "inspect", "--format={{.Id}} {{.Config.Image}}", *before)
-    named.write("fixtures/base/99_extra.json", '{"users": [{"email": "new@example.com", "password_hash": "x"}]}')
+    named.replace("fixtures/base/10_users.json", "ada@example.com", "lovelace@example.com")
 
     again = named.run("up", ITEST_SUITE="database")
 
@@ -267,13 +307,20 @@ class Server:
         return done.stdout.decode()
 
 
+@pytest.fixture(scope="module")
+def reference() -> str:
+    """The bake of this repository's suite `database`."""
+    [reference] = bake.ensure(suites.load(ROOT, "database"), quiet).images.values()
+    return reference
+
+
 @pytest.fixture
-def serve(baked):
-    """Start the bake of suite `database`: arguments of docker, and of the server behind `--`."""
+def serve(reference):
+    """Start the bake of suite `database`. arguments: docker's; command: the container's."""
     started: list[Server] = []
 
     def start(*arguments: str, command: tuple[str, ...] = ()) -> Server:
-        started.append(Server(*LOCKED_DOWN, *MEMORY, *arguments, *bakes(baked), *command))
+        started.append(Server(*LOCKED_DOWN, *MEMORY, *arguments, reference, *command))
         return started[-1]
 
     yield start
@@ -281,9 +328,8 @@ def serve(baked):
         docker("rm", "--force", "--volumes", server.id)
 
 
-def test_no_password_is_in_it_nor_what_a_running_server_leaves(baked):
-    [bake] = bakes(baked)
-    container = docker("create", bake).strip()
+def test_no_password_is_in_it_nor_what_a_running_server_leaves(reference):
+    container = docker("create", reference).strip()
     try:
         packed = subprocess.run(
             ["docker", "cp", f"{container}:/usr/local/share/itest-bake", "-"], capture_output=True, check=True
@@ -363,17 +409,16 @@ def test_a_killed_server_comes_back_with_its_data(serve):
     assert server.value("SELECT count(*) > 0 FROM users") is True
 
 
-def test_as_root_it_steps_down_and_a_volume_keeps_what_it_has(baked):
-    [bake] = bakes(baked)
-    volume = f"itest-bake-test-{Path(baked.path.parent).name}"
+def test_as_root_it_steps_down_and_a_volume_keeps_what_it_has(reference):
+    volume = f"itest-bake-test-{secrets.token_hex(4)}"
     passwords = ("--env=POSTGRES_PASSWORD=pw", "--env=APP_DB_PASSWORD=x", f"--volume={volume}:{PGDATA}")
     first = second = None
     try:
-        first = Server(*passwords, bake)
+        first = Server(*passwords, reference)
         with first.connect() as connection:
             connection.execute("CREATE TABLE mine AS TABLE users")
         docker("stop", first.id)
-        second = Server(*passwords, bake)
+        second = Server(*passwords, reference)
         assert second.value("SELECT to_regclass('mine')::text") == "mine"
     finally:
         for server in filter(None, (first, second)):

@@ -191,7 +191,7 @@ def test_is_innocent(db):
     add(db)
 """,
     )
-    assert ended.red == {"test_a_service_writes", "test_ends_the_transaction", "test_breaks_a_deferred_constraint"}
+    assert ended.red == {"test_a_service_writes", "test_ends_the_transaction", "test_breaks_a_deferred_constraint"}, ended.output
     assert "public.sessions" in ended.failed["test_a_service_writes"]
     assert "the test ended its transaction" in ended.failed["test_ends_the_transaction"]
     assert "orders_user_id_fkey" in ended.failed["test_breaks_a_deferred_constraint"]
@@ -283,7 +283,7 @@ def test_next(left_behind):
     assert left_behind() == {}
 """
     ended = Outcome(kept, body, "--keep-db")
-    assert ended.red == {"test_red", "test_red_on_a_clone"}
+    assert ended.red == {"test_red", "test_red_on_a_clone"}, ended.output
     commands = [line.strip() for line in ended.output.splitlines() if line.strip().startswith("docker exec -it")]
     assert len(commands) == 2, ended.output
     for command in commands:

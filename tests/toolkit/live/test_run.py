@@ -225,20 +225,20 @@ def test_last_failed_runs_only_the_failed_tests_of_all_suites(checkout):
     assert (suites["good"]["status"], suites["bad"]["tests"]) == ("skipped", 1)
 
 
-def test_each_xdist_worker_has_a_stack_of_its_own(checkout):
+def test_xdist_workers_share_a_stack_and_each_has_a_place_of_its_own_in_its_stores(checkout):
     test = (
         "import pytest, time\n"
         "@pytest.mark.parametrize('n', range(8))\n"
         "def test_alone(redis_client, stack, n, record_property):\n"
-        "    record_property('stack', stack.name)\n"
+        "    record_property('place', stack.dsn('redis')[-2:])\n"
         "    assert redis_client.incr('counter') == 1\n"
         "    time.sleep(0.05)\n"
     )
     checkout.suite("tiny", REDIS, x_itest="isolation: delete", test=test)
     ended = checkout.run("run", "--suite", "tiny", "--args=-n 2")
     assert ended.code == 0, ended.output
-    stacks = set(re.findall(r'name="stack" value="([^"]+)"', (checkout.latest / "tiny/junit.xml").read_text()))
-    assert len(stacks) == 2
+    places = set(re.findall(r'name="place" value="([^"]+)"', (checkout.latest / "tiny/junit.xml").read_text()))
+    assert places == {"/0", "/1"}
     assert checkout.leftovers() == {"containers": [], "networks": []}
 
 

@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from itest import compose
+from itest.containers import containers
 from itest.stack.eventually import eventually
 
 PLACES = """
@@ -20,7 +22,7 @@ import pytest
 
 @pytest.mark.parametrize("n", range(12))
 def test_it_is_alone(db, redis_client, http, stack, record_property, n):
-    record_property("place", f"{stack.slot} {db.info.dbname}")
+    record_property("database", db.info.dbname)
     record_property("shop", stack.url("shop"))
     assert redis_client.incr("counter") == 1
     made = http.post("/users", json={"email": "new@example.com", "name": "New", "password": "a long enough one"})
@@ -52,18 +54,14 @@ def test_takes_its_own_service_away(stack, http):
     assert stack.state("shop") in ("healthy", "running", "starting")
 """
 KILLED = """
-import os, signal
+import os, signal, time
+import pytest
 
-def test_dies(stack, db):
+@pytest.mark.parametrize("n", range(8))
+def test_it(stack, db, n):
     if stack.slot:
         os.kill(os.getpid(), signal.SIGKILL)
-
-def test_dies_too(stack, db):
-    if stack.slot:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def test_lives(db): pass
-def test_lives_too(db): pass
+    time.sleep(0.5)
 """
 NOTHING = {"containers": [], "networks": []}
 
@@ -72,35 +70,44 @@ def properties(file: Path, name: str) -> set[str]:
     return set(re.findall(rf'name="{name}" value="([^"]+)"', file.read_text()))
 
 
-def networks(checkout) -> list[str]:
-    """Those of the stack that is kept and of its workers."""
-    prefix = f"itest-api-{os.getpid()}"
-    listed = subprocess.run(["docker", "network", "ls", "--format", "{{.Name}}"], capture_output=True, text=True)
-    return sorted(name for name in listed.stdout.split() if name.startswith(prefix))
+def networks() -> list[str]:
+    """Those of the stack that is kept, and of its workers."""
+    command = ["docker", "network", "ls", "--format", "{{.Name}}", "--filter", f"name=itest-api-{os.getpid()}-shared"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-def background(checkout, *arguments: str) -> subprocess.Popen[str]:
-    """Start plain pytest and leave it running."""
-    inner = ("ITEST_", "MAKE", "MFLAGS", "PYTEST_", "COMPOSE_")
-    return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", *arguments],
-        cwd=checkout.path,
-        env={name: value for name, value in os.environ.items() if not name.startswith(inner)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def databases(checkout) -> set[str]:
+    """Those of the stack that is kept."""
+    labels = {compose.WORKING_DIR_LABEL: str(checkout.path / "compose"), compose.SERVICE_LABEL: "postgres"}
+    ask = ["psql", "-U", "postgres", "-Atc", "SELECT datname FROM pg_database WHERE datname LIKE 'app%'"]
+    command = ["docker", "exec", containers(labels)[0].id, *ask]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.fixture
-def kept(named):
+@pytest.fixture(scope="module")
+def kept(shared_checkout):
     """A checkout whose suite `api` is up."""
-    up = named.run("up", "--suite", "api")
+    up = shared_checkout.run("up", "--suite", "api")
     assert up.code == 0, up.output
-    yield named
-    named.run("down", "--all")
+    yield shared_checkout
+    down = shared_checkout.run("down", "--all")
+    assert down.code == 0, down.output
+    assert shared_checkout.leftovers() == NOTHING
+
+
+@contextmanager
+def held(checkout) -> Iterator[int]:
+    """Another pytest has the kept stack meanwhile, and finds nothing changed in the end. Gives its pid."""
+    checkout.write("tests/api/test_hold.py", HOLDS)
+    holding = checkout.path / "holding"
+    process = checkout.start_pytest("tests/api/test_hold.py")
+    try:
+        eventually(holding.exists, timeout=60)
+        yield process.pid
+    finally:
+        holding.unlink(missing_ok=True)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
 
 
 def test_workers_of_a_run_share_stores_and_each_has_its_own_database_and_application(checkout):
@@ -108,11 +115,11 @@ def test_workers_of_a_run_share_stores_and_each_has_its_own_database_and_applica
     ended = checkout.run("run", "--suite", "api", "--args=-n 3 tests/api/test_probe.py")
     assert ended.code == 0, ended.output
     junit = checkout.latest / "api/junit.xml"
-    assert {place.split()[1] for place in properties(junit, "place")} == {"app", "app_itest_1", "app_itest_2"}
+    assert properties(junit, "database") == {"app", "app_itest_1", "app_itest_2"}
     assert len(properties(junit, "shop")) == 3
-    logs = {path.name for path in (checkout.latest / "api/logs").iterdir()}
-    assert logs == {"postgres.log", "redis.log", "shop.log", "shop.worker1.log", "shop.worker2.log"}
-    assert "POST /users" in (checkout.latest / "api/logs/shop.worker2.log").read_text()
+    logs = {path.name: path.read_text() for path in (checkout.latest / "api/logs").iterdir()}
+    assert set(logs) == {"postgres.log", "redis.log", "shop.log", "shop.worker1.log", "shop.worker2.log"}
+    assert "POST /users" in logs["shop.worker2.log"]
     assert checkout.leftovers() == NOTHING
 
 
@@ -127,45 +134,26 @@ def test_plain_pytest_with_workers_starts_one_stack_and_removes_it(named):
 
 
 def test_a_second_pytest_on_a_kept_stack_is_a_worker_and_leaves_nothing(kept):
-    ports = kept.run("env", "--suite", "api").output
-    kept.write("tests/api/test_hold.py", HOLDS)
-    first = background(kept, "tests/api/test_hold.py")
-    eventually(lambda: (kept.path / "holding").exists(), timeout=30)
-    second = kept.pytest("tests/api/test_items.py", "tests/api/test_cache.py")
-    assert second.code == 0, second.output
-    (kept.path / "holding").unlink()
-    output, _ = first.communicate(timeout=30)
-    assert first.returncode == 0, output
-    assert len(networks(kept)) == 1
-    assert kept.run("env", "--suite", "api").output == ports, "the stores kept their ports"
-    databases = subprocess.run(
-        ["docker", "exec", store(kept), "psql", "-U", "postgres", "-Atc", "SELECT datname FROM pg_database"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert not [name for name in databases if name.startswith("app_itest_") and name != "app_itest_template"]
-
-
-def store(checkout) -> str:
-    labels = {compose.WORKING_DIR_LABEL: str(checkout.path / "compose"), compose.SERVICE_LABEL: "postgres"}
-    return compose.containers(labels)[0].id
+    addresses, before = kept.run("env", "--suite", "api").output, databases(kept)
+    with held(kept):
+        second = kept.pytest("tests/api/test_items.py", "tests/api/test_cache.py")
+        assert second.code == 0, second.output
+    assert len(networks()) == 1
+    assert databases(kept) == before
+    assert kept.run("env", "--suite", "api").output == addresses, "the stores kept their ports"
 
 
 def test_what_a_killed_worker_left_goes_with_the_next_command_and_its_slot_is_used_again(kept):
-    kept.write("tests/api/test_hold.py", HOLDS)
     kept.write("tests/api/test_killed.py", KILLED)
-    first = background(kept, "tests/api/test_hold.py")
-    eventually(lambda: (kept.path / "holding").exists(), timeout=30)
-    assert kept.pytest("tests/api/test_killed.py").code == -signal.SIGKILL
-    assert len(networks(kept)) == 2
-    again = kept.pytest("tests/api/test_items.py")
-    assert again.code == 0, again.output
-    assert "left by a run that was killed" in again.output
-    (kept.path / "holding").unlink()
-    output, _ = first.communicate(timeout=30)
-    assert first.returncode == 0, output
-    assert len(networks(kept)) == 1
+    before = databases(kept)
+    with held(kept):
+        assert kept.pytest("tests/api/test_killed.py").code == -signal.SIGKILL
+        assert len(networks()) == 2
+        again = kept.pytest("tests/api/test_items.py")
+        assert again.code == 0, again.output
+        assert "left by a run that was killed" in again.output
+    assert len(networks()) == 1
+    assert databases(kept) == before
 
 
 def test_a_run_outlives_its_killed_workers_and_removes_what_they_had(checkout):
@@ -179,10 +167,20 @@ def test_a_run_outlives_its_killed_workers_and_removes_what_they_had(checkout):
 def test_a_worker_may_end_its_own_service_and_not_one_that_all_share(kept):
     kept.write("tests/api/test_shared.py", SHARED)
     done = kept.pytest("-n", "2", "tests/api/test_shared.py")
-    assert done.code == 1, done.output
     assert "1 failed, 1 passed" in done.output
     assert "stack.kill('redis'): 2 workers share service redis" in done.output
     assert "add redis to per_worker in compose/suites/api.yaml" in done.output
+    assert len(networks()) == 1
+
+
+def test_a_second_pytest_that_would_share_is_told_who_holds_the_stack(kept):
+    with held(kept) as pid:
+        kept.replace("compose/suites/api.yaml", "per_worker: [shop]", "per_worker: []")
+        second = kept.pytest("tests/api/test_items.py")
+        kept.replace("compose/suites/api.yaml", "per_worker: []", "per_worker: [shop]")
+    assert second.code == 2, second.output
+    assert f"another pytest uses it (pid {pid}), and shop holds no data of its own but shares" in second.output
+    assert "hint: wait for that one; or x-itest: per_worker: [shop] in compose/suites/api.yaml" in second.output
 
 
 def test_a_service_that_workers_would_share_is_refused_before_anything_starts(named):
@@ -194,23 +192,9 @@ def test_a_service_that_workers_would_share_is_refused_before_anything_starts(na
     done = named.pytest("-n", "2", "tests/api")
     assert done.code == 2, done.output
     assert refusal in done.output
-    assert named.leftovers() == NOTHING
-
+    assert "itest: starting" not in done.output
     elsewhere = named.run("run", "--suite", "api,database", "--args=-n 2 tests/database/test_constraints.py")
     assert elsewhere.code == 0, elsewhere.output
-
-
-def test_a_second_pytest_that_would_share_is_told_who_holds_the_stack(kept):
-    kept.replace("compose/suites/api.yaml", "per_worker: [shop]", "per_worker: []")
-    kept.write("tests/api/test_hold.py", HOLDS)
-    first = background(kept, "tests/api/test_hold.py")
-    eventually(lambda: (kept.path / "holding").exists(), timeout=30)
-    second = kept.pytest("tests/api/test_items.py")
-    (kept.path / "holding").unlink()
-    first.communicate(timeout=30)
-    assert second.code == 2, second.output
-    assert f"another pytest uses it (pid {first.pid}), and shop holds no data of its own" in second.output
-    assert "hint: wait for that one; or x-itest: per_worker: [shop]" in second.output
 
 
 def test_a_store_under_per_worker_is_migrated_and_seeded_for_each(checkout):
@@ -218,13 +202,18 @@ def test_a_store_under_per_worker_is_migrated_and_seeded_for_each(checkout):
     checkout.write("tests/api/test_probe.py", PLACES)
     ended = checkout.run("run", "--suite", "api", "--args=-n 2 tests/api/test_probe.py tests/api/test_items.py")
     assert ended.code == 0, ended.output
-    assert {place.split()[1] for place in properties(checkout.latest / "api/junit.xml", "place")} == {"app"}
+    assert properties(checkout.latest / "api/junit.xml", "database") == {"app"}
     assert checkout.leftovers() == NOTHING
 
 
-def test_more_workers_than_redis_has_databases_are_refused(named):
+def test_a_worker_that_cannot_have_its_place_ends_all_with_the_reason(named):
+    """More workers than Redis has logical databases, for instance."""
     named.replace("compose/layers/redis.yaml", "databases 64", "databases 1")
+    reason = "service redis: it has 1 logical databases, and worker 1 needs its own"
     done = named.pytest("-n", "2", "tests/api/test_items.py")
-    assert "it has 1 logical databases, and worker 1 needs its own" in done.output
     assert done.code == 2, done.output
+    assert reason in done.output
+    ended = named.run("run", "--suite", "api", "--args=-n 2 tests/api/test_items.py")
+    assert ended.code == 2, ended.output
+    assert reason in ended.output
     assert named.leftovers() == NOTHING

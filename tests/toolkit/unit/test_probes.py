@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from itest.compose import Container, Project
+from itest.compose import Project
+from itest.containers import Container
 from itest.stack import probes
 from itest.stack.logtext import collapsed, unprobed
 from itest.stack.probes import NotReady, Refused, Target, checks_of, probe

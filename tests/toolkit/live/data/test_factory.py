@@ -220,6 +220,13 @@ def test_unique_values_meet_neither_seeded_rows_nor_each_other(conn: Conn) -> No
     assert "t_digit_key: CREATE UNIQUE INDEX t_digit_key" in refusal(lambda: factory.create("t"), "data")
 
 
+def test_rows_of_one_statement_share_few_values_without_meeting(conn: Conn) -> None:
+    conn.execute("CREATE TYPE letter AS ENUM ('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j')")
+    conn.execute("CREATE TABLE t (letter letter NOT NULL UNIQUE)")
+
+    assert sorted(row.letter for row in Factory(conn, "seed").create_many("t", 10)) == list("abcdefghij")
+
+
 def test_what_is_unique_in_any_case_differs_by_more_than_its_case(factory: Factory) -> None:
     factory.defaults("users", nickname="x")
     emails = [row.email.lower() for row in factory.create_many("users", 500)]
@@ -454,6 +461,13 @@ def test_in_a_transaction_rows_go_with_it_and_a_refusal_does_not_end_it(factory:
 
 def test_a_connection_that_is_not_in_autocommit_commits_when_its_owner_does(factory: Factory, dsn: str) -> None:
     with psycopg.connect(dsn) as mine:
-        Factory(mine, "seed").create("lines")
+        own = Factory(mine, "seed")
+        own.create("users", email="a@example.com")
         mine.rollback()
         assert count(mine, "users") == 0
+        mine.rollback()
+
+        factory.create("users", email="a@example.com")
+        with pytest.raises(errors.UniqueViolation):
+            own.create("users", email="a@example.com")
+        assert mine.info.transaction_status == TransactionStatus.INTRANS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from itest import suite
-from itest.data import baseline, data, migrations, template
+from itest.data import baseline, blueprint, data, migrations, template
 from itest.errors import ItestError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -110,10 +111,16 @@ def test_who_is_connected_while_it_is_sealed_is_ended_and_named(dsn: str, conn: 
     assert template.is_sealed(conn)
 
 
-def test_a_session_that_goes_by_itself_is_not_ended(dsn: str, conn: Conn) -> None:
-    for _ in range(5):
-        psycopg.connect(dsn).close()
+def test_a_session_that_soon_goes_by_itself_is_not_ended(dsn: str, conn: Conn) -> None:
+    with psycopg.connect(dsn, autocommit=True) as probe, ThreadPoolExecutor(1) as thread:
+        leaving = thread.submit(lambda: (probe.execute("SELECT pg_sleep(0.05)"), probe.close()))
         assert template.seal(conn) == []
+        leaving.result()
+
+
+def test_files_are_copied_where_nothing_is_synced(conn: Conn) -> None:
+    statement = blueprint.read(conn, conn.info.dbname).create("copy").as_string(conn)
+    assert statement.endswith(" STRATEGY FILE_COPY"), "this server has fsync=off"
 
 
 def test_a_copy_has_what_create_database_leaves_behind(dsn: str, conn: Conn, admin: Conn) -> None:

@@ -1,0 +1,115 @@
+"""RabbitMQ by its two doors: AMQP, and the management API, which knows what a virtual host holds."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from itest.errors import ItestError
+from itest.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from pika import BlockingConnection
+
+MANAGEMENT = 15672  # the port of the management plugin
+TIMEOUT = 5.0  # seconds that either may take to answer
+
+
+def connect(url: str, name: str, timeout: float = TIMEOUT) -> BlockingConnection:
+    """An AMQP connection. name: what RabbitMQ lists it under. timeout: seconds for each step of the handshake.
+
+    Raises pika's AMQPError, or its AMQPConnectorException where a step takes too long. No heartbeats, which a
+    connection that idles between tests could not answer.
+    """
+    import pika
+
+    _keep_pika_quiet()
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = timeout
+    parameters.heartbeat = 0
+    parameters.client_properties = {"connection_name": name}
+    return pika.BlockingConnection(parameters)
+
+
+def words(error: BaseException) -> str:
+    """What a pika error says, on one line; some say nothing as a text and all in their representation."""
+    return " ".join((str(error) or repr(error)).split())
+
+
+class Management:
+    """The management API, as the user and for the virtual host that a stack's address of the service names.
+
+    https://www.rabbitmq.com/docs/http-api-reference
+    """
+
+    def __init__(self, stack: Stack, service: str) -> None:
+        """Raises ItestError (service) where the port of the management plugin is not published."""
+        import requests
+
+        address = urlsplit(stack.dsn(service))
+        self.service = service
+        self.vhost = unquote(address.path[1:])
+        if MANAGEMENT not in stack.containers[service].ports:
+            problem = f"service {service}: its port {MANAGEMENT} is not published, and only the management API knows"
+            hint = f'an image with the management plugin, and in its layer: ports: ["127.0.0.1::{MANAGEMENT}"]'
+            raise ItestError("service", f"{problem} its queues", hint=hint, cause="unpublished")
+        self._url = "http://{}:{}/api/".format(*stack.endpoint(service, MANAGEMENT))
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy of the environment must not come between us and loopback
+        self._session.auth = (unquote(address.username or ""), unquote(address.password or ""))
+
+    def call(self, method: str, *path: str, json: Any = None, missing: bool = False) -> Any:
+        """One request. path: not quoted yet. missing: what is not there is as good. Returns the JSON of the answer.
+
+        Raises ItestError (service).
+        """
+        import requests
+
+        where = "/".join(quote(part, safe="") for part in path)
+        try:
+            answer = self._session.request(method, self._url + where, json=json, timeout=TIMEOUT)
+        except requests.RequestException as error:
+            raise self._error(method, where, words(error)) from error
+        if missing and answer.status_code == 404:
+            return None
+        if not answer.ok:
+            raise self._error(method, where, f"{answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._session.close()
+
+    def _error(self, method: str, where: str, said: str) -> ItestError:
+        return ItestError(
+            "service", f"service {self.service}: {method} /api/{where}: {said[:300]}", cause="unreachable"
+        )
+
+
+def make_vhost(stack: Stack, service: str, vhost: str) -> None:
+    """A new virtual host, in place of one of that name; who may do what is as in the stack's own.
+
+    Raises ItestError (service).
+    """
+    management = Management(stack, service)
+    management.call("DELETE", "vhosts", vhost, missing=True)
+    management.call("PUT", "vhosts", vhost)
+    for one in management.call("GET", "vhosts", management.vhost, "permissions"):
+        rights = {right: one[right] for right in ("configure", "write", "read")}
+        management.call("PUT", "permissions", vhost, one["user"], json=rights)
+    management.close()
+
+
+def drop_vhost(stack: Stack, service: str, vhost: str) -> None:
+    """Remove a virtual host and end its connections. Raises ItestError (service)."""
+    management = Management(stack, service)
+    management.call("DELETE", "vhosts", vhost, missing=True)
+    management.close()
+
+
+def _keep_pika_quiet() -> None:
+    """Have pika's log go to whom it interests: without any handler, logging prints on stderr what pika also raises."""
+    log = logging.getLogger("pika")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
