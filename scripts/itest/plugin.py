@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,9 @@ from itest.suite.schema import ISOLATIONS, nearest
 if TYPE_CHECKING:
     import redis
     import requests
+    from pika.adapters.blocking_connection import BlockingChannel
 
-    from itest.data.factory import Factory, Kept
+    from itest.factory import Factory, Kept
     from itest.isolation import Database, Isolation, Resettable
 
 
@@ -204,6 +205,24 @@ def redis_client(request: pytest.FixtureRequest) -> redis.Redis:
 
 
 @pytest.fixture
+def amqp(stack: Stack, _clean_state: None) -> Iterator[BlockingChannel]:
+    """A channel to the suite's RabbitMQ, with publisher confirms: a publish returns when the broker has the message.
+
+    Its connection is closed afterwards, so that what the test took and did not acknowledge is back for the reset.
+    """
+    from pika.exceptions import AMQPError
+
+    from itest.stack.amqp import connect
+
+    connection = connect(stack.dsn(stack.only("rabbitmq")), "test")
+    channel = connection.channel()
+    channel.confirm_delivery()
+    yield channel
+    with suppress(AMQPError):  # closed by the test, or its broker is gone
+        connection.close()
+
+
+@pytest.fixture
 def http(stack: Stack) -> Iterator[requests.Session]:
     """A requests session whose URLs may begin with `/`: the suite's one HTTP service."""
     from itest.stack.http import BaseUrlSession
@@ -224,6 +243,6 @@ def eventually() -> Callable[..., Any]:
 @pytest.fixture
 def factory(request: pytest.FixtureRequest, db: Database) -> Factory:
     """Rows made up on the fly, the same for the same test everywhere: `factory.create("orders", status="paid").id`."""
-    from itest.data.factory import Factory, Kept
+    from itest.factory import Factory, Kept
 
     return Factory(db, request.node.nodeid, request.config.stash.setdefault(_KEPT, Kept()))

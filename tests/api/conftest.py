@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from itest.data.factory import Factory
+from itest.factory import Factory
 from itest.stack.http import BaseUrlSession
 
 PASSWORD = "correct horse battery staple"  # of every account, seeded (fixtures/README.md) or made up

@@ -16,8 +16,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from itest.data import migrate, template
-from itest.data.factory import Factory
 from itest.data.migrations import Migration, discover
+from itest.factory import Factory
 
 ROOT = Path(__file__).parents[2]
 

@@ -74,7 +74,9 @@ BEGIN
             verdict := 'reset';
             RETURN;
         END IF;
-        changed := changed || dirty;
+        IF round = 1 THEN -- what is found later is our own doing
+            changed := changed || dirty;
+        END IF;
         {restore}
         FOR one IN SELECT * FROM {baseline}.objects o WHERE o.oid = ANY (dirty) AND o.kind = 'm' ORDER BY o.oid LOOP
             EXECUTE one.refill;

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from itest.errors import ItestError
+from itest.stack.rabbitmq import drop_vhost, make_vhost
 from itest.stack.stack import Stack
 
 
@@ -87,12 +88,8 @@ def _flush(stack: Stack, service: str, _number: str) -> None:
         client.flushdb()
 
 
-def _nothing(_stack: Stack, _service: str, _place: str) -> None:
-    pass
-
-
 PLACES: Mapping[str, Place] = {
     "postgres": Place(_database, _clone, _drop_clone),
     "redis": Place(lambda _stack, _service, slot: str(slot), _refuse_beyond, _flush),
-    "rabbitmq": Place(lambda _stack, _service, slot: f"itest-{slot}", _nothing, _nothing),
+    "rabbitmq": Place(lambda _stack, _service, slot: f"itest-{slot}", make_vhost, drop_vhost),
 }

@@ -71,6 +71,7 @@ def checks_of(service: Service, container: Container) -> tuple[Check, ...]:
     by_kind = {
         "postgres": (Check("sql", "SELECT 1"),),
         "redis": (Check("redis", "ping"),),
+        "rabbitmq": (Check("amqp", "open"),),
         "http": () if any(check.what == "http" for check in own) else (Check("tcp", service.port),),
         "tcp": (Check("tcp", service.port),),
     }.get(service.kind, ())
@@ -115,6 +116,20 @@ def _redis(target: Target, _check: Check) -> None:
         raise NotReady(_one_line(error)) from error
     finally:
         client.close()
+
+
+def _amqp(target: Target, _check: Check) -> None:
+    from pika import exceptions
+    from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+    from itest.stack import amqp
+
+    try:
+        amqp.connect(target.address, "itest probe", TRY_TIMEOUT).close()
+    except (exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError) as error:
+        raise Refused(amqp.words(error)) from error  # wrong credentials, or no such virtual host
+    except (exceptions.AMQPError, AMQPConnectorException) as error:
+        raise NotReady(amqp.words(error)) from error
 
 
 def _http(target: Target, check: Check) -> None:
@@ -188,6 +203,7 @@ def _health(target: Target, _check: Check) -> None:
 PROBES: Mapping[str, Callable[[Target, Check], None]] = {
     "sql": _sql,
     "redis": _redis,
+    "amqp": _amqp,
     "http": _http,
     "tcp": _tcp,
     "exec": _exec,

@@ -1,40 +1,16 @@
-"""RabbitMQ by its two doors: AMQP, and the management API, which knows what a virtual host holds."""
+"""RabbitMQ's management API, which knows what a virtual host holds, and makes one."""
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from itest.errors import ItestError
+from itest.stack.probes import innermost
 from itest.stack.stack import Stack
 
-if TYPE_CHECKING:
-    from pika import BlockingConnection
-
-MANAGEMENT = 15672  # the port of the management plugin
-TIMEOUT = 5.0  # seconds that either may take to answer
-
-
-def connect(url: str, name: str, timeout: float = TIMEOUT) -> BlockingConnection:
-    """An AMQP connection. name: what RabbitMQ lists it under. timeout: seconds for each step of the handshake.
-
-    Raises pika's AMQPError, or its AMQPConnectorException where a step takes too long. No heartbeats, which a
-    connection that idles between tests could not answer.
-    """
-    import pika
-
-    _keep_pika_quiet()
-    parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = timeout
-    parameters.heartbeat = 0
-    parameters.client_properties = {"connection_name": name}
-    return pika.BlockingConnection(parameters)
-
-
-def words(error: BaseException) -> str:
-    """What a pika error says, on one line; some say nothing as a text and all in their representation."""
-    return " ".join((str(error) or repr(error)).split())
+PORT = 15672  # of the management plugin
+TIMEOUT = 5.0  # seconds that an answer may take
 
 
 class Management:
@@ -50,11 +26,11 @@ class Management:
         address = urlsplit(stack.dsn(service))
         self.service = service
         self.vhost = unquote(address.path[1:])
-        if MANAGEMENT not in stack.containers[service].ports:
-            problem = f"service {service}: its port {MANAGEMENT} is not published, and only the management API knows"
-            hint = f'an image with the management plugin, and in its layer: ports: ["127.0.0.1::{MANAGEMENT}"]'
+        if PORT not in stack.containers[service].ports:
+            problem = f"service {service}: its port {PORT} is not published, and only the management API knows"
+            hint = f'an image with the management plugin, and in its layer: ports: ["127.0.0.1::{PORT}"]'
             raise ItestError("service", f"{problem} its queues", hint=hint, cause="unpublished")
-        self._url = "http://{}:{}/api/".format(*stack.endpoint(service, MANAGEMENT))
+        self._url = "http://{}:{}/api/".format(*stack.endpoint(service, PORT))
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of the environment must not come between us and loopback
         self._session.auth = (unquote(address.username or ""), unquote(address.password or ""))
@@ -70,7 +46,7 @@ class Management:
         try:
             answer = self._session.request(method, self._url + where, json=json, timeout=TIMEOUT)
         except requests.RequestException as error:
-            raise self._error(method, where, words(error)) from error
+            raise self._error(method, where, str(innermost(error))) from error
         if missing and answer.status_code == 404:
             return None
         if not answer.ok:
@@ -106,10 +82,3 @@ def drop_vhost(stack: Stack, service: str, vhost: str) -> None:
     management = Management(stack, service)
     management.call("DELETE", "vhosts", vhost, missing=True)
     management.close()
-
-
-def _keep_pika_quiet() -> None:
-    """Have pika's log go to whom it interests: without any handler, logging prints on stderr what pika also raises."""
-    log = logging.getLogger("pika")
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())

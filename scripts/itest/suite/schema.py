@@ -15,8 +15,8 @@ from itest.errors import ItestError
 from itest.suite.yamlfile import Keys, YamlFile
 
 ISOLATIONS = ("delete", "rollback", "truncate", "schema", "clone", "none")
-PROBES = ("tcp", "http", "sql", "redis", "exec", "log", "health")
-ONLY_VALUE = {"redis": ("ping",), "health": ("healthy",)}  # of the probes that leave no choice
+PROBES = ("tcp", "http", "sql", "redis", "amqp", "exec", "log", "health")
+ONLY_VALUE = {"redis": ("ping",), "amqp": ("open",), "health": ("healthy",)}  # of the probes that leave no choice
 READY_TIMEOUT = 60.0  # seconds a service may take until it is ready, unless its x-itest says otherwise
 
 

@@ -191,7 +191,9 @@ def test_is_innocent(db):
     add(db)
 """,
     )
-    assert ended.red == {"test_a_service_writes", "test_ends_the_transaction", "test_breaks_a_deferred_constraint"}, ended.output
+    assert ended.red == {"test_a_service_writes", "test_ends_the_transaction", "test_breaks_a_deferred_constraint"}, (
+        ended.output
+    )
     assert "public.sessions" in ended.failed["test_a_service_writes"]
     assert "the test ended its transaction" in ended.failed["test_ends_the_transaction"]
     assert "orders_user_id_fkey" in ended.failed["test_breaks_a_deferred_constraint"]

@@ -12,11 +12,10 @@ from faker import Faker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itest.data import factory_values
-from itest.data.factory import Factory
-from itest.data.factory_catalogue import Type
-from itest.data.factory_row import Row
-from itest.data.factory_values import shortened
+from itest.factory import Factory, values
+from itest.factory.catalogue import Type
+from itest.factory.row import Row
+from itest.factory.values import shortened
 
 TEXT = Type("text", "text", "b", "S")
 
@@ -34,7 +33,7 @@ def numeric(precision: int, scale: int) -> Type:
 def made(of: Type, name: str = "x", *, table: str = "t", unique: bool = False, n: int = 50) -> list[str]:
     fake = faker()
     fake.seed_instance(1)
-    make = factory_values.natural(fake, table, name, of, unique)
+    make = values.natural(fake, table, name, of, unique)
     assert make
     return [make() for _ in range(n)]
 

@@ -54,6 +54,7 @@ def test_without_any_variable_every_setting_has_its_default():
         ("profile", "ci", "ci"),
         ("args", "-k x", "-k x"),
         ("service", "shop", "shop"),
+        ("bake", "0", False),
         ("engine", "off", "off"),
         ("timeout_factor", "2.5", 2.5),
         ("all", "true", True),

@@ -13,8 +13,8 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
-from itest.data.factory import Factory, Kept
 from itest.errors import ItestError
+from itest.factory import Factory, Kept
 
 Conn = psycopg.Connection
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from itest.data.factory_catalogue import Catalogue, ForeignKey, Table
 from itest.errors import ItestError
+from itest.factory.catalogue import Catalogue, ForeignKey, Table
 from itest.suite.schema import nearest
 
 

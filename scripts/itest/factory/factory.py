@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import Connection, errors
 
-from itest.data import factory_catalogue, factory_checks, factory_values
-from itest.data.factory_catalogue import Catalogue, Column, Table
-from itest.data.factory_insert import insert
-from itest.data.factory_row import Row, Unknown, columns_of, table_of
-from itest.data.factory_values import Maker
 from itest.data.sql import clip, details
 from itest.data.template import OURS
 from itest.errors import ItestError
+from itest.factory import catalogue, checks, values
+from itest.factory.catalogue import Catalogue, Column, Table
+from itest.factory.insert import insert
+from itest.factory.row import Row, Unknown, columns_of, table_of
+from itest.factory.values import Maker
 
 if TYPE_CHECKING:
     from faker import Faker
@@ -116,7 +116,7 @@ class Factory:
         key = (info.host, info.port, info.dbname.partition(OURS)[0])
         fresh = key not in self._kept.databases
         if fresh:
-            self._kept.databases[key] = Known(factory_catalogue.read(self._conn))
+            self._kept.databases[key] = Known(catalogue.read(self._conn))
         return self._kept.databases[key], fresh
 
     def _named(self, known: Known, name: str, n: int, columns: Mapping[str, Any]) -> list[Row]:
@@ -168,13 +168,13 @@ class Factory:
             naturals = {column: self._natural(table, column) for column in new}
             checked = {column: make for column, make in naturals.items() if column.checks}
             if checked:
-                naturals |= factory_checks.makers(self._conn, self.fake, checked)
+                naturals |= checks.makers(self._conn, self.fake, checked)
             random.setstate(state)
             known.makers |= {(table.oid, column.name): make for column, make in naturals.items()}
         return {column: known.makers[table.oid, column.name] for column in columns}
 
     def _natural(self, table: Table, column: Column) -> Maker:
-        make = factory_values.natural(self.fake, table.name, column.name, column.type, column.unique)
+        make = values.natural(self.fake, table.name, column.name, column.type, column.unique)
         if make is None:
             problem = f"factory {table.name}.{column.name}: no value of type {column.type.sql} can be made up"
             raise ItestError("usage", problem, hint=_mend(table, [column.name]), cause="factory")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from itest.data.factory_catalogue import Type
+from itest.factory.catalogue import Type
 
 if TYPE_CHECKING:
     from faker import Faker

@@ -21,9 +21,9 @@ from psycopg import Connection, RawCursor
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from itest.data import factory_values
-from itest.data.factory_catalogue import Column
-from itest.data.factory_values import Maker
+from itest.factory import values
+from itest.factory.catalogue import Column
+from itest.factory.values import Maker
 
 if TYPE_CHECKING:
     from faker import Faker
@@ -108,7 +108,7 @@ def _kinds(fake: Faker, column: Column, natural: Maker) -> Iterator[Kind]:
     for value in _literals(column, text):
         yield Kind(natural, (value,), literal=True)
     if column.type.category == "S":
-        yield from map(_kind, _shapes(fake, _lengths(text), factory_values.length(column.type)))
+        yield from map(_kind, _shapes(fake, _lengths(text), values.length(column.type)))
     elif column.type.name == "bytea":
         yield from (_kind(_bytes(fake, size)) for size in _lengths(text))
 
@@ -124,7 +124,7 @@ def _literals(column: Column, text: str) -> list[str]:
     if column.type.name == "bool":
         return ["true", "false"]
     if column.type.category == "N":
-        whole = column.type.name in factory_values.INTEGERS
+        whole = column.type.name in values.INTEGERS
         return [f"{number:f}" for number in _numbers(text) if not whole or number == int(number)]
     found = [quoted.replace("''", "'") for quoted in LITERAL.findall(PATTERN.sub("", text))]
     if column.type.category == "D":
@@ -140,7 +140,7 @@ def _like(fake: Faker, pattern: str) -> Maker:
     """What fits a pattern of LIKE: any run of characters becomes a few of ours, any one character a letter."""
 
     def filled(part: str) -> str:
-        return factory_values.token(fake) if part == "%" else fake.random.choice("abc") if part == "_" else part
+        return values.token(fake) if part == "%" else fake.random.choice("abc") if part == "_" else part
 
     return lambda: "".join(map(filled, re.split(r"([%_])", pattern)))
 
@@ -152,8 +152,8 @@ def _shapes(fake: Faker, lengths: Sequence[int], limit: int | None) -> Iterator[
     for size, alphabet in product(dict.fromkeys((*lengths, 12)), ALPHABETS):
         if limit is None or size <= limit:
             yield _letters(fake, alphabet, size)
-    yield lambda: f"{factory_values.token(fake)}@example.com"
-    yield lambda: f"https://www.example.com/{factory_values.token(fake)}"
+    yield lambda: f"{values.token(fake)}@example.com"
+    yield lambda: f"https://www.example.com/{values.token(fake)}"
     yield lambda: str(fake.uuid4())
 
 
@@ -167,9 +167,9 @@ def _bytes(fake: Faker, size: int) -> Maker:
 
 def _intervals(fake: Faker, column: Column, text: str) -> Iterator[Kind]:
     """Between any two numbers that a constraint mentions, with and without them, and from each up or down."""
-    step, largest = factory_values.step(column.type), factory_values.largest(column.type)
+    step, largest = values.step(column.type), values.largest(column.type)
     numbers = sorted(number for number in {Decimal(0), *_numbers(text)} if abs(number) <= largest)
-    far = Decimal(factory_values.WIDE if column.unique else 100)
+    far = Decimal(values.WIDE if column.unique else 100)
     ends = [*combinations(numbers, 2)]
     ends += [(low, min(low + far, largest)) for low in numbers] + [
         (max(high - far, -largest), high) for high in numbers
@@ -177,7 +177,7 @@ def _intervals(fake: Faker, column: Column, text: str) -> Iterator[Kind]:
     for low, high in sorted(ends, key=lambda pair: (pair[0] - pair[1], -pair[0])):  # the widest first, then upwards
         for first, last in ((low, high), (low + step, high - step)):
             if first < last:
-                yield _kind(factory_values.between(fake, column.type, first, last), f"{first:f}", f"{last:f}")
+                yield _kind(values.between(fake, column.type, first, last), f"{first:f}", f"{last:f}")
 
 
 def _numbers(text: str) -> list[Decimal]:

@@ -11,8 +11,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from itest.data.factory_catalogue import Column, Table
-from itest.data.factory_row import Row
+from itest.factory.catalogue import Column, Table
+from itest.factory.row import Row
 
 
 def insert(conn: Connection[Any], table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
