@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from itest.factory import Factory, Kept
     from itest.isolation import Database, Isolation, Resettable
+    from itest.suite.suite import Suite
 
 
 class StateWarning(pytest.PytestWarning):
@@ -127,12 +128,19 @@ def _reporter(config: pytest.Config) -> Callable[[str], None]:
 
 def _reach(request: pytest.FixtureRequest) -> tuple[Stack, Isolation]:
     """Stack and isolation of the test's suite. No stack means no tests: the session ends with the error's exit code."""
-    stacks = request.config.stash[_STACKS]
+    suite = _suite(request)
+    if suite is None:
+        pytest.fail(f"{request.path} belongs to no suite, so there is no stack to test against", pytrace=False)
     try:
-        suite = stacks.suite_of(request.path)
-        if suite is None:
-            pytest.fail(f"{request.path} belongs to no suite, so there is no stack to test against", pytrace=False)
-        return stacks.get(suite)
+        return request.config.stash[_STACKS].get(suite)
+    except ItestError as error:
+        controller.leave(request.config, error)
+
+
+def _suite(request: pytest.FixtureRequest) -> Suite | None:
+    """The suite that the test belongs to. A suite whose files are wrong ends the session: which tests are whose?"""
+    try:
+        return request.config.stash[_STACKS].suite_of(request.path)
     except ItestError as error:
         controller.leave(request.config, error)
 
@@ -153,7 +161,7 @@ def stores() -> Sequence[Resettable]:
 def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test of a suite begins at the seeded state, and is blamed for what it leaves and can't be undone."""
     item = request.node
-    suite = item.config.stash[_STACKS].suite_of(item.path)
+    suite = _suite(request)
     if suite is None:
         yield
         return

@@ -65,21 +65,21 @@ class Stacks:
         """What the services of a test's stack printed since then; nothing for a test that has reached no stack."""
         from itest.stack.said import said
 
-        suite = self.suite_of(path)
-        if suite is None or suite.name not in self.open:
-            return {}
         try:
-            return said(self.open[suite.name][0], since)
+            return {name: text for stack, _ in self._opened(path) for name, text in said(stack, since).items()}
         except ItestError as error:
             return {"docker": str(error)}
 
     def keep(self, path: Path, label: str) -> list[str]:
         """Keep the databases of a test's stack as it left them. Returns the commands that open them."""
-        suite = self.suite_of(path)
         try:
-            return self.open[suite.name][1].keep(label) if suite and suite.name in self.open else []
+            return [command for _, isolation in self._opened(path) for command in isolation.keep(label)]
         except ItestError as error:
             return [str(error)]
+
+    def _opened(self, path: Path) -> list[tuple[Stack, Isolation]]:
+        """The stack that a test has reached, if any."""
+        return [pair for pair in self.open.values() if path.is_relative_to(self.root / pair[0].suite.tests)]
 
     def close(self) -> None:
         """Close connections and remove what this process started."""

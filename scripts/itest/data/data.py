@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from itest.data import baseline, fixtures, migrate, migrations, sql, template
+from itest.data.baseline import Contaminated, SchemaChanged
 from itest.data.fixtures import Fixture
 from itest.data.fixtures_redis import Command
 from itest.data.migrations import Migration
@@ -101,12 +102,23 @@ def reseed(one: Plan, addresses: Mapping[str, str]) -> str:
     """Back to the seeded state, from the files as they are now. Raises ItestError (data) as `prepare` does."""
     done = prepare(one, addresses)
     for name in one.databases:
-        with _session(addresses[name]) as session:
-            baseline.reset(session)
+        _restore(addresses[name])
     for name, service in one.suite.services.items():
         if service.kind == "redis":
             _flush(addresses[name], fixtures.commands(one.fixtures, name))
     return "back to the seeded state" if done == "seeded before" else done
+
+
+def _restore(dsn: str) -> None:
+    """Bring a database back to its baseline, made anew from its template where its schema was changed."""
+    with _session(dsn) as session:
+        try:
+            baseline.reset(session)
+            return
+        except (SchemaChanged, Contaminated):
+            if not template.is_sealed(session):
+                raise
+    template.rebuild(dsn)
 
 
 def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:

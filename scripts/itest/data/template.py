@@ -40,7 +40,7 @@ END_TIMEOUT = 5.0  # seconds until a session that was told to end must be gone
 POLL = 0.002  # seconds; CREATE and DROP DATABASE themselves look for sessions every 100 ms only
 
 SESSIONS = """
-    SELECT pid, application_name, state, query FROM pg_stat_activity
+    SELECT pid, application_name, state, query, backend_type FROM pg_stat_activity
     WHERE datname = %s AND pid <> pg_backend_pid() ORDER BY pid
 """
 DROP = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
@@ -163,7 +163,11 @@ def clear(admin: Connection, name: str, *, grace: float = 0) -> list[str]:
         admin.execute("SELECT pg_terminate_backend(%s)", [pid])
     if left:
         _left(admin, name, END_TIMEOUT)
-    return [f"pid {pid} ({who or 'unnamed'}), {state}: {sql.clip(query)}" for pid, who, state, query in left]
+    return [
+        f"pid {pid} ({who or 'unnamed'}), {state}: {sql.clip(query)}"
+        for pid, who, state, query, kind in left
+        if kind == "client backend"  # and no autovacuum, which nobody misses
+    ]
 
 
 def _left(admin: Connection, name: str, seconds: float) -> list[TupleRow]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from itest import data
 from itest.data import sql, template
 from itest.data.baseline import LOCK_TIMEOUT, Baseline, Contaminated, SchemaChanged
 from itest.data.sessions import Session
-from itest.isolation.database import Database, Lender
+from itest.errors import ItestError
+from itest.isolation.database import Database, Lender, connect
 from itest.isolation.reached import reached
 from itest.isolation.strategies import STRATEGIES, Strategy
 from itest.stack.stack import Stack
@@ -26,8 +28,9 @@ class PostgresStore:
         self.stack = stack
         self.plan = plan
         self.tests = Lender("itest db")
-        self.pool: Pool[Database] | None = None  # of clones, from the first test that needs one
-        self._baselines: dict[str, Baseline] = {}  # by DSN: another port after a restart
+        # By DSN: after a restart the port is another one.
+        self._baselines: dict[str, Baseline] = {}
+        self._pools: dict[str, Pool[Database]] = {}
         self._strategy: Strategy | None = None
 
     @property
@@ -55,6 +58,15 @@ class PostgresStore:
         assert self._strategy is not None, "no test is under way"
         with reached(self.stack, self.name):
             return self._strategy.connection()
+
+    def pool(self) -> Pool[Database]:
+        """Clones of the database, kept warm from the first test that needs one."""
+        from itest.data.clones import Pool
+
+        dsn = self.dsn
+        if dsn not in self._pools:
+            self._pools[dsn] = Pool(dsn, connect=lambda clone: connect(clone, "itest db"))
+        return self._pools[dsn]
 
     def keep(self, label: str) -> str:
         """Keep the test's state for somebody to look at. Returns the database's name, or "" where there is none."""
@@ -88,8 +100,9 @@ class PostgresStore:
     def close(self) -> None:
         """Close connections and drop clones."""
         self.tests.close()
-        if self.pool:
-            self.pool.close()
+        for pool in self._pools.values():
+            with suppress(ItestError):  # the server is gone, and the clones with it
+                pool.close()
         for one in self._baselines.values():
             one.conn.close()
 

@@ -138,11 +138,9 @@ class CloneOf(_Apart):
     kept = ""  # the name under which it outlasts the test
 
     def begin(self) -> None:
-        from itest.data.clones import Pool
-
         store = self.store
-        store.pool = store.pool or Pool(store.dsn, connect=lambda dsn: connect(dsn, "itest db"))
-        self.clone = store.pool.take()
+        self.pool = store.pool()
+        self.clone = self.pool.take()
         self.before = store.stack.places
         store.stack.places = {**self.before, store.name: self.clone.name}
 
@@ -152,7 +150,6 @@ class CloneOf(_Apart):
 
     def keep(self, label: str) -> str:
         assert self.clone is not None
-        assert self.store.pool is not None
         self.kept = copies.kept_name(self.clone.name, label)
         return self.kept
 
@@ -160,11 +157,10 @@ class CloneOf(_Apart):
         if self.clone is None:
             return
         self.store.stack.places = self.before
-        assert self.store.pool is not None
         if self.kept:
-            self.store.pool.keep(self.clone, self.kept)
+            self.pool.keep(self.clone, self.kept)
         else:
-            self.store.pool.give_back(self.clone)
+            self.pool.give_back(self.clone)
 
 
 STRATEGIES: Mapping[str, type[Strategy]] = {

@@ -6,7 +6,7 @@ Sits under both the runner and the pytest plugin.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from threading import Thread
 from typing import Protocol
@@ -58,20 +58,28 @@ def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> 
 def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> None:
     """Bring a stack whose containers run to migrated, seeded and ready: what `start` does, without the starting.
 
-    Plain compose leaves the database empty, and a restart of a PostgreSQL on tmpfs empties it again; what was seeded
-    before from the files as they are stays. Raises ItestError (service or data).
+    Plain compose leaves the database empty, a restart of a PostgreSQL on tmpfs empties it again, and a pytest that was
+    killed leaves it in disorder. Raises ItestError (service or data).
     """
-    _fill(stack, data.plan(stack.suite), lambda services: _ready(stack, services, opener, factor), opener)
+    plan = data.plan(stack.suite)
+    fill = data.reseed if plan.sealed else data.prepare
+    _fill(stack, plan, lambda services: _ready(stack, services, opener, factor), opener, fill)
 
 
-def _fill(stack: Stack, plan: data.Plan, reach: Callable[[tuple[str, ...]], None], opener: StageOpener) -> None:
+def _fill(
+    stack: Stack,
+    plan: data.Plan,
+    reach: Callable[[tuple[str, ...]], None],
+    opener: StageOpener,
+    fill: Callable[[data.Plan, Mapping[str, str]], str] = data.prepare,
+) -> None:
     """Stores first, then data, then the rest: an application may not get ready before it finds its tables."""
     first = stack.suite.stores
     rest = tuple(name for name in stack.suite.services if name not in first)
     if first:
         reach(first)
         with opener("data") as line, stack.timed("data"):
-            line.detail(data.prepare(plan, stack.stores()))
+            line.detail(fill(plan, stack.stores()))
     if rest:
         reach(rest)
 

@@ -47,7 +47,8 @@ def network() -> Iterator[str]:
 def server(network: str) -> Iterator[str]:
     """DSN of the server's own database, as superuser."""
     data = ("--tmpfs", "/var/lib/postgresql/data", "--env", "POSTGRES_PASSWORD=itest")
-    settings = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+    fast = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+    settings = (*fast, "-c", "max_prepared_transactions=4")
     with _container(network, 5432, *data, "postgres:17.11", "postgres", *settings) as port:
         dsn = f"postgresql://postgres:itest@127.0.0.1:{port}/postgres"
         _until(psycopg.OperationalError, lambda: psycopg.connect(dsn).close())
