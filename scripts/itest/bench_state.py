@@ -1,4 +1,4 @@
-"""What a clean state costs a test: resets against TRUNCATE, clones against bare statements, tests against a plugin's."""
+"""What a clean state costs: resets against TRUNCATE, clones against bare statements, tests against a plugin's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The pytest plugin: the fixtures that a suite's tests use, and a clean state around each of them.
 
 Under `make itest` the tests reach the run's own stack. Called directly (`pytest tests/api -k refund`, an IDE) they
-attach to the suite's kept stack, or start one and remove it afterwards. Each pytest-xdist worker has its own stack.
+attach to the suite's kept stack, or start one and remove it afterwards. pytest-xdist's workers share one.
 Every public fixture may be overridden in a conftest.py.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,16 +218,10 @@ def amqp(stack: Stack, _clean_state: None) -> Iterator[BlockingChannel]:
 
     Its connection is closed afterwards, so that what the test took and did not acknowledge is back for the reset.
     """
-    from pika.exceptions import AMQPError
+    from itest.stack.amqp import confirming
 
-    from itest.stack.amqp import connect
-
-    connection = connect(stack.dsn(stack.only("rabbitmq")), "test")
-    channel = connection.channel()
-    channel.confirm_delivery()
-    yield channel
-    with suppress(AMQPError):  # closed by the test, or its broker is gone
-        connection.close()
+    with confirming(stack.dsn(stack.only("rabbitmq")), "test") as channel:
+        yield channel
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ Strategy `delete` needs a superuser; `truncate` the owner of the tables, who can
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 MIGRATED, SEEDED = BASELINES = ("itest_migrated", "itest_seeded")  # schemas, both ours alone
 
 LOCK_TIMEOUT = GRACE  # seconds that a reset waits for another session's lock, each time that it tries
-TRIES = 4
+PATIENCE = 5.0  # seconds that a reset goes on trying while services write without a pause
 WRITERS = 8  # transactions that may have written the rows of one seeded table
 DEAD_ROWS = 5000  # left by resets, after which what was touched is vacuumed
 NOUNS = {"r": "", "S": "sequence ", "m": "materialized view "}
@@ -99,11 +100,12 @@ class Baseline:
         """
         ended: tuple[Session, ...] = ()
         how = "now" if self._polite else "patient"
-        for _ in range(TRIES):
+        began = time.monotonic()
+        while True:
             try:
                 answer = self._ask(how)
             except (LockNotAvailable, DeadlockDetected) as error:
-                if self._polite:
+                if self._polite or time.monotonic() > began + PATIENCE:
                     raise contamination.blocked(self.conn) from error
                 ended += sessions.settle(self.conn)
                 continue
@@ -116,7 +118,6 @@ class Baseline:
                 self._same_schema(answer.mark, ended)
             else:
                 return self._done(answer, ended)
-        raise contamination.blocked(self.conn)
 
     def is_clean(self) -> bool:
         """The cheap check only: since the last reset nobody was given a transaction id, and nobody's is open."""
@@ -147,7 +148,7 @@ class Baseline:
         changed += ["large objects"] if LARGE in oids else []
         if ROLES in oids or not self._roles_seen:
             changed += self._restore_roles(ended)
-        if changed and not self._privileged:
+        if answer.verdict == "reset" and not self._privileged:
             self._same_schema(0, ended)
         if oids:
             self._vacuum(oids, answer.dead or 0)
@@ -157,7 +158,8 @@ class Baseline:
         self._expected = 0
         changed, left = roles.restore(self.conn, self.schema, self._passwords)
         if left:
-            raise Contaminated(self.conn.info.dbname, left, ended)
+            hint = "a role that owns something in another database can't be dropped; drop it in the test that made it"
+            raise Contaminated(self.conn.info.dbname, left, ended, hint)
         self._roles_seen = True
         return changed
 

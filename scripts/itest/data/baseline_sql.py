@@ -10,9 +10,9 @@ from itest.data.restoring import EVENT_TRIGGERS, LARGE_OBJECTS, Strategy, differ
 
 # What a reset needs of its session, whatever the settings of role, database and server. The role `replica` switches
 # foreign keys and ordinary triggers off, so that tables can be emptied and filled in any order; it is a setting of the
-# session, as changing it throws away every plan. A deadlock is found at once, and by us: so it is ours that ends.
+# session, as changing it throws away every plan. A deadlock is found at once, and by us: so it is ours that ends. The
+# search_path stays as it is: a trigger that is ENABLEd ALWAYS, or a generated column, may rely on it.
 SETTINGS = {
-    "search_path": "pg_catalog",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
@@ -22,7 +22,7 @@ SETTINGS = {
     "client_min_messages": "warning",
     "jit": "off",
 }
-PRIVILEGED = {"session_replication_role": "replica", "deadlock_timeout": "20ms"}
+PRIVILEGED = {"session_replication_role": "replica", "deadlock_timeout": "10ms"}
 
 
 def settings(strategy: Strategy, scope: str = "SESSION") -> str:
@@ -47,6 +47,7 @@ def script(relations: Sequence[Relation], baseline: str, strategy: Strategy, loc
     yield f"CREATE SEQUENCE {baseline}.ddl"
     if strategy == "delete":
         yield from _event_triggers(baseline)
+    yield f"SET LOCAL {catalogue.LABELLED}"
     yield f"CREATE TABLE {baseline}.catalogue AS {catalogue.query('pg_current_xact_id()::xid')}"
     superuser = strategy == "delete"
     yield f"""CREATE TABLE {baseline}.state AS SELECT '{strategy}'::text AS strategy,
@@ -55,6 +56,7 @@ def script(relations: Sequence[Relation], baseline: str, strategy: Strategy, loc
     yield f"CREATE TABLE {baseline}.large_objects AS {LARGE_OBJECTS}"
     if superuser:
         yield f"CREATE TABLE {baseline}.roles AS {roles.QUERY}"
+    yield "SET LOCAL search_path = DEFAULT"
     yield restoring.function(relations, baseline, strategy, lock_timeout)
 
 
@@ -118,7 +120,7 @@ def _event_triggers(baseline: str) -> Iterator[str]:
     Temporary objects and those of ours don't count. https://www.postgresql.org/docs/current/functions-event-triggers.html
     """
     for event, objects, temporary in (
-        ("ddl_command_end", "pg_event_trigger_ddl_commands()", "schema_name = 'pg_temp'"),
+        ("ddl_command_end", "pg_event_trigger_ddl_commands()", "coalesce(schema_name, '') = 'pg_temp'"),
         ("sql_drop", "pg_event_trigger_dropped_objects()", "is_temporary"),
     ):
         yield f"""CREATE FUNCTION {baseline}.{event}() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER

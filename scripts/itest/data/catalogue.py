@@ -73,6 +73,7 @@ APART = {
     "pg_foreign_server": ("oid", "'foreign server ' || c.srvname"),
     "pg_ts_config_map": ("mapcfg", "'mapping of text search configuration ' || c.mapcfg::regconfig"),
 }
+LABELLED = "search_path = pg_catalog"  # names are told with their schema, whoever asks
 COLUMNS = "catalogue, object, part, of, label, row"
 
 
@@ -88,7 +89,10 @@ class Entry(NamedTuple):
 
 
 def query(since: str) -> str:
-    """A SELECT of the whole catalogue. since: SQL for the transaction id from which on something built in counts."""
+    """A SELECT of the whole catalogue, to be run with the setting LABELLED.
+
+    since: SQL for the transaction id from which on something built in counts.
+    """
     selects = [*_relations(), *_in_schemas(), *_of_relations(), *_apart(), *_about_others()]
     return " UNION ALL ".join(selects).replace("{since}", since)
 
@@ -104,7 +108,9 @@ def changes(conn: Connection, baseline: str, since: int) -> list[str]:
         UNION ALL SELECT catalogue, object::bigint, part, of::bigint, label, false FROM new
         ORDER BY 1, 2, 3
     """
-    return list(_words([Entry(*row) for row in conn.execute(asked.encode()).fetchall()]))
+    with conn.transaction():
+        conn.execute(f"SET LOCAL {LABELLED}".encode())
+        return list(_words([Entry(*row) for row in conn.execute(asked.encode()).fetchall()]))
 
 
 def _words(entries: Iterable[Entry]) -> Iterator[str]:
@@ -158,7 +164,8 @@ def _in_schemas() -> Iterator[str]:
     yield _in_schema("pg_proc", "pronamespace", "0", f"{kind} || n.nspname || '.' || c.proname || {arguments}")
     row_type = "c.typcategory <> 'A'"  # every type has its array, every relation its row type
     yield _in_schema("pg_type", "typnamespace", "c.typrelid", "'type ' || n.nspname || '.' || c.typname", row_type)
-    owner = "coalesce(nullif(c.conrelid, 0)::regclass::text, c.contypid::regtype::text)"
+    table = "'table ' || n.nspname || '.' || (SELECT r.relname FROM pg_class r WHERE r.oid = c.conrelid)"
+    owner = f"coalesce({table}, 'type ' || c.contypid::regtype)"
     yield _in_schema("pg_constraint", "connamespace", "c.conrelid", f"{owner} || ': constraint ' || c.conname")
 
 

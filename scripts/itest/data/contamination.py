@@ -26,14 +26,12 @@ class SchemaChanged(ItestError):
 class Contaminated(ItestError):
     """A reset that could not bring everything back. dirt: what still differs, a line each."""
 
-    def __init__(self, database: str, lines: list[str], ended: tuple[Session, ...] = ()) -> None:
+    def __init__(self, database: str, lines: list[str], ended: tuple[Session, ...] = (), hint: str = "") -> None:
         more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         told = [f"  {line}" for line in lines[:SHOWN]] + more
         problem = "\n".join([f"reset {database}: not back at the baseline", *told])
-        hint = (
-            "a trigger or rule ENABLEd ALWAYS may write while its table is restored; isolation: clone leaves it alone"
-        )
-        super().__init__("data", problem, hint=hint, cause="contamination")
+        always = "a trigger or rule ENABLEd ALWAYS writes while its table is restored; isolation: clone leaves it alone"
+        super().__init__("data", problem, hint=hint or always, cause="contamination")
         self.dirt = lines
         self.ended = ended
 

@@ -39,7 +39,7 @@ DECLARE
     own CONSTANT xid8 := pg_current_xact_id();
     untouched boolean;
     dirty bigint[];
-    found bigint[];
+    part bigint[];
     told boolean;
     number bigint;
     one record;
@@ -106,8 +106,8 @@ BEGIN
     mark := 0;
 END"""
 FIND = """
-        SELECT array_remove(ARRAY[{found}]::bigint[], NULL) INTO found;
-        dirty := dirty || found;"""
+        SELECT array_remove(ARRAY[{found}]::bigint[], NULL) INTO part;
+        dirty := dirty || part;"""
 DDL = """
     SELECT d.last_value INTO number FROM {baseline}.ddl d, {baseline}.state s
         WHERE d.last_value <> s.ddl OR s.events <> {events};

@@ -26,7 +26,8 @@ SIGNATURE = """(SELECT bit_xor(h) FROM (
 # A row a thing. An oid tells a role that was renamed.
 QUERY = """
     SELECT 'role' AS kind, rolname::text AS name, '' AS of,
-           to_jsonb(a) - '{oid,rolname,rolpassword}'::text[] AS value, oid::bigint AS oid
+           to_jsonb(a) - '{oid,rolname,rolpassword,rolvaliduntil}'::text[]
+           || jsonb_build_object('until', coalesce(rolvaliduntil, 'infinity')) AS value, oid::bigint AS oid
     FROM pg_authid a WHERE rolname !~ '^pg_'
     UNION ALL
     SELECT 'member', pg_get_userbyid(m.member)::text, pg_get_userbyid(m.roleid)::text,
@@ -150,15 +151,16 @@ def _statements(database: str, now: Shared, kept: Shared) -> Iterator[Composed]:
     renamed = {names[oid]: name for name, oid in kept.oids.items() if oid in names and name not in now.oids}
     for old, name in renamed.items():
         yield SQL("ALTER ROLE {} RENAME TO {}").format(Identifier(old), Identifier(name))
+    dropped = now.oids.keys() - kept.oids.keys()
     for thing in sorted({*kept.things, *now.things}, key=lambda one: (one.kind != "role", one)):
         was, want = now.things.get(thing), kept.things.get(thing)
         if was == want or thing.name in renamed or thing.of in renamed:
             continue
         if thing.kind == "role":
             yield from _role(Identifier(thing.name), want, present=was is not None or thing.name in renamed.values())
-        elif thing.kind == "member" and (want is not None or {thing.name, thing.of} <= kept.oids.keys()):
+        elif thing.kind == "member" and (want is not None or not {thing.name, thing.of} & dropped):
             yield from _member(Identifier(thing.name), Identifier(thing.of), want)
-        elif thing.kind == "setting" and (want is not None or not thing.name or thing.name in kept.oids):
+        elif thing.kind == "setting" and thing.name not in dropped:
             yield from _settings(thing, here, want or [])
         elif thing.kind == "database" and was and want:
             yield from _database(here, was, want)
@@ -171,9 +173,8 @@ def _role(role: Identifier, want: dict[str, Any] | None, present: bool) -> Itera
     if not present:
         yield SQL("CREATE ROLE {}").format(role)
     words = " ".join(f"{'' if want[key] else 'NO'}{word}" for key, word in ATTRIBUTES.items())
-    until = want["rolvaliduntil"] or "infinity"
     yield SQL("ALTER ROLE {} {} CONNECTION LIMIT {} VALID UNTIL {}").format(
-        role, SQL(words), want["rolconnlimit"], Literal(until)
+        role, SQL(words), want["rolconnlimit"], Literal(want["until"])
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pika import BlockingConnection
+    from pika.adapters.blocking_connection import BlockingChannel
 
 TIMEOUT = 5.0  # seconds that an answer may take
 
@@ -25,6 +28,21 @@ def connect(url: str, name: str, timeout: float = TIMEOUT) -> BlockingConnection
     parameters.heartbeat = 0
     parameters.client_properties = {"connection_name": name}
     return pika.BlockingConnection(parameters)
+
+
+@contextmanager
+def confirming(url: str, name: str) -> Iterator[BlockingChannel]:
+    """A channel with publisher confirms, on a connection that is closed in the end, whatever became of it meanwhile."""
+    from pika.exceptions import AMQPError
+
+    connection = connect(url, name)
+    channel = connection.channel()
+    channel.confirm_delivery()
+    try:
+        yield channel
+    finally:
+        with suppress(AMQPError):
+            connection.close()
 
 
 def words(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from itest.errors import ItestError
-from itest.stack.probes import innermost
+from itest.stack.probes import Unpublished, innermost
 from itest.stack.stack import Stack
 
 PORT = 15672  # of the management plugin
@@ -20,17 +20,19 @@ class Management:
     """
 
     def __init__(self, stack: Stack, service: str) -> None:
-        """Raises ItestError (service) where the port of the management plugin is not published."""
+        """Raises ItestError (usage) where the port of the management plugin is not published."""
         import requests
 
         address = urlsplit(stack.dsn(service))
         self.service = service
         self.vhost = unquote(address.path[1:])
-        if PORT not in stack.containers[service].ports:
-            problem = f"service {service}: its port {PORT} is not published, and only the management API knows"
-            hint = f'an image with the management plugin, and in its layer: ports: ["127.0.0.1::{PORT}"]'
-            raise ItestError("service", f"{problem} its queues", hint=hint, cause="unpublished")
-        self._url = "http://{}:{}/api/".format(*stack.endpoint(service, PORT))
+        try:
+            self._url = "http://{}:{}/api/".format(*stack.endpoint(service, PORT))
+        except Unpublished as error:
+            hint = (
+                "only the management API knows all queues: it takes an image with that plugin, and its port published"
+            )
+            raise ItestError("usage", f"service {service}: {error}", hint=hint, cause="config") from error
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of the environment must not come between us and loopback
         self._session.auth = (unquote(address.username or ""), unquote(address.password or ""))
@@ -58,9 +60,7 @@ class Management:
         self._session.close()
 
     def _error(self, method: str, where: str, said: str) -> ItestError:
-        return ItestError(
-            "service", f"service {self.service}: {method} /api/{where}: {said[:300]}", cause="unreachable"
-        )
+        return ItestError("service", f"service {self.service}: {method} /api/{where}: {said[:300]}", cause="management")
 
 
 def make_vhost(stack: Stack, service: str, vhost: str) -> None:

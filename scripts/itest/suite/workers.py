@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from itest.errors import ItestError
 from itest.suite.kinds import KINDS
+from itest.suite.resolved import Config, fixed_ports
 from itest.suite.schema import wrong_in
 from itest.suite.suite import Suite
 from itest.suite.yamlfile import Keys
@@ -48,26 +48,37 @@ def check(suite: Suite) -> None:
         wanted = ", ".join([*suite.per_worker, *others])
         hint = f"x-itest: per_worker: [{wanted}] in {suite.files[-1].path}"
         raise ItestError("usage", problem, hint=hint, cause="workers")
-    _refuse_deaf(suite, [name for name in stores if name not in suite.per_worker])
+    if suite.per_worker:
+        marks = {store: MARK.format(store) for store in stores if store not in suite.per_worker}
+        # Without the profile, as pytest has none: it may fix ports that only one can have.
+        plain = replace(suite.project(suite.kept_name), env_files=(suite.root / suite.env_files[0],))
+        config = replace(plain, variables=variables(suite, marks)).config()
+        _refuse_fixed_ports(suite, config)
+        _refuse_deaf(suite, config, marks)
 
 
-def _refuse_deaf(suite: Suite, shared: Iterable[str]) -> None:
+def _refuse_fixed_ports(suite: Suite, config: Config) -> None:
+    for name, _, (port, _protocol) in fixed_ports(config):
+        if name in suite.per_worker:
+            problem = f"`{name}` publishes port {port}, which one worker's alone could have"
+            hint = f"leave the host's port to docker: 127.0.0.1:${{{name.upper().replace('-', '_')}_PORT:-}}:…"
+            raise wrong_in(suite.files, ("services", name, "ports"), problem, hint)
+
+
+def _refuse_deaf(suite: Suite, config: Config, marks: Mapping[str, str]) -> None:
     """A service that doesn't read the variable of a store it uses would use the first worker's place."""
-    if not suite.per_worker:
-        return
-    marks = {store: MARK.format(store) for store in shared}
-    marked = replace(suite.project(suite.kept_name), variables=variables(suite, marks)).config()
     for name in suite.per_worker:
-        told = json.dumps(marked["services"][name])
+        service = config["services"][name]
+        told = json.dumps(service)
         for store, mark in marks.items():
-            if mark not in told and _uses(suite, name, store, marked["services"][name]):
+            if mark not in told and _uses(suite, name, store, service):
                 default = "/" if KINDS[suite.services[store].kind].place == "VHOST" else "…"
                 problem = f"`{name}` doesn't read {variable(suite, store)}, so all workers' would share one in {store}"
                 hint = f"write ${{{variable(suite, store)}:-{default}}} where it is told its place in {store}"
                 raise wrong_in(suite.files, _place(suite, name), problem, hint)
 
 
-def _uses(suite: Suite, name: str, store: str, service: Mapping[str, Any]) -> bool:
+def _uses(suite: Suite, name: str, store: str, service: Config) -> bool:
     """Whether a service is told of a store, or waits for it."""
     told = json.dumps([service.get("environment"), service.get("command"), service.get("entrypoint")])
     return store in suite.services[name].depends_on or bool(re.search(rf"\b{re.escape(store)}\b", told))

@@ -133,6 +133,16 @@ def test_plain_pytest_with_workers_starts_one_stack_and_removes_it(named):
     assert list((named.path / "build/itest/slots").iterdir()) == []
 
 
+def test_workers_on_a_stack_that_a_run_kept_find_its_generated_secrets(named):
+    named.write("tests/api/test_probe.py", PLACES)
+    assert named.run("run", "--suite", "api", "--args=tests/api/test_health.py", ITEST_KEEP="1").code == 0
+    done = named.pytest("-n", "2", "tests/api/test_probe.py")
+    assert done.code == 0, done.output
+    assert "itest: attached to itest-api-2" in done.output
+    assert named.run("down", "--all").code == 0
+    assert named.leftovers() == NOTHING
+
+
 def test_a_second_pytest_on_a_kept_stack_is_a_worker_and_leaves_nothing(kept):
     addresses, before = kept.run("env", "--suite", "api").output, databases(kept)
     with held(kept):

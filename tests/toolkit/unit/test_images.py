@@ -53,6 +53,7 @@ def test_a_reference_is_taken_apart_as_docker_does(text, registry, repository, t
         ("postgres:17.11-trixie", "trixie"),
         ("python:3.13.5-slim", "trixie"),
         ("python:3.11.2-slim-bookworm", "bookworm"),
+        ("rabbitmq:4.0.5-management", "trixie"),
     ],
 )
 def test_a_version_is_found_by_its_prefix(reference, release):
@@ -69,6 +70,7 @@ def test_a_version_is_found_by_its_prefix(reference, release):
         ("postgres:170.1", "17 is a number, not some letters"),
         ("postgres:17.11-alpine", "other paths and user ids"),
         ("postgres:17.11-bookworm", "the other release"),
+        ("rabbitmq:4.1.0-management", "a version whose number only begins in the same way"),
         ("registry.example/postgres:17.11", "somebody's own image"),
         ("postgres@sha256:abc", "exactly these bytes"),
         ("nginx:1.27", "unknown"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pika
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from itest.suite.kinds import KINDS, Endpoint, postgres_dsn, redis_dsn
+from itest.suite.kinds import KINDS, Endpoint, postgres_dsn, rabbitmq_url, redis_dsn
 
 HERE = Endpoint("127.0.0.1", 32768)
 ADDRESS = {"host": "127.0.0.1", "port": "32768"}
@@ -32,6 +33,19 @@ def test_redis_reads_from_a_url_what_the_container_was_given(password):
 
 def test_redis_without_a_password_has_none_in_its_url():
     assert redis_dsn(HERE, {}) == "redis://127.0.0.1:32768/0"
+
+
+@given(user=WORDS, password=WORDS, vhost=WORDS)
+def test_pika_reads_from_a_url_what_the_container_was_given(user, password, vhost):
+    given = {"RABBITMQ_DEFAULT_USER": user, "RABBITMQ_DEFAULT_PASS": password, "RABBITMQ_DEFAULT_VHOST": vhost}
+    read = pika.URLParameters(rabbitmq_url(HERE, given))
+    assert (read.host, read.port, read.virtual_host) == ("127.0.0.1", 32768, vhost)
+    assert (read.credentials.username, read.credentials.password) == (user, password)
+
+
+def test_rabbitmq_defaults_as_in_the_official_image_and_a_worker_has_its_own_virtual_host():
+    assert rabbitmq_url(HERE, {}) == "amqp://guest:guest@127.0.0.1:32768/%2F"
+    assert rabbitmq_url(HERE, {}, "itest-1") == "amqp://guest:guest@127.0.0.1:32768/itest-1"
 
 
 def test_user_and_database_default_as_in_the_official_image():

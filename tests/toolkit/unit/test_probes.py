@@ -46,6 +46,7 @@ READY, HEALTHY, LOG = Check("http", "/ready"), Check("health", "healthy"), Check
     [
         ("postgres", (), (SQL,)),
         ("redis", (), (PING,)),
+        ("rabbitmq", (), (Check("amqp", "open"),)),
         ("http", (), (TCP,)),
         ("tcp", (), (TCP,)),
         ("http", (READY,), (READY,)),

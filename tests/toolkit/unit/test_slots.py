@@ -184,6 +184,16 @@ def test_a_service_of_each_workers_own_that_is_deaf_to_its_place_is_refused(repo
 
 
 @pytest.mark.usefixtures("compose_client")
+def test_a_service_of_each_workers_own_with_a_fixed_port_is_refused(repo):
+    repo.edit("compose/suites/api.yaml", "isolation: delete", "isolation: delete\n  per_worker: [app]")
+    repo.edit("compose/layers/app.yaml", "127.0.0.1::8000", "127.0.0.1:8000:8000")
+    assert refusal(repo) == (
+        "compose/layers/app.yaml:7: `app` publishes port 8000, which one worker's alone could have\n"
+        "hint: leave the host's port to docker: 127.0.0.1:${APP_PORT:-}:…"
+    )
+
+
+@pytest.mark.usefixtures("compose_client")
 def test_a_service_that_uses_no_store_needs_no_place(repo):
     app = repo.text("compose/layers/app.yaml").replace(
         "    depends_on:\n      store: {condition: service_healthy}\n", ""

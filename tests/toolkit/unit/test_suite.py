@@ -406,7 +406,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         APP,
         "{http: /ready}",
         "{status: 200}",
-        f"{APP}:4: `ready` names no probe\nhint: one of: tcp, http, sql, redis, exec, log, health",
+        f"{APP}:4: `ready` names no probe\nhint: one of: tcp, http, sql, redis, amqp, exec, log, health",
     ),
     "a status of no HTTP probe": (
         APP,

@@ -204,8 +204,14 @@ def test_it_does_not_stay(connect: Connect, conn: Conn, strategy: str, kind: str
     assert way_back.reset().changed == ()
 
 
-@pytest.mark.parametrize("done", ["UPDATE people SET name = name", "DELETE FROM people WHERE id = 3; INSERT INTO people "
-    "(id, name, boss) OVERRIDING SYSTEM VALUE VALUES (3, 'cy', 2)"])  # fmt: skip
+SAME = {
+    "updated": "UPDATE people SET name = name",
+    "deleted and made again": "DELETE FROM people WHERE id = 3;"
+    "INSERT INTO people (id, name, boss) OVERRIDING SYSTEM VALUE VALUES (3, 'cy', 2)",
+}
+
+
+@pytest.mark.parametrize("done", SAME.values(), ids=SAME)
 def test_rows_that_only_look_the_same_are_the_baselines_again(connect: Connect, strategy: str, done: str) -> None:
     test = connect()
     test.execute(PEOPLE.encode())

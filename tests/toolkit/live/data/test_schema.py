@@ -28,20 +28,18 @@ CHANGES = {
     "DROP TABLE people CASCADE": ["sequence public.people_id_seq dropped", "table public.people dropped"],
     "ALTER TABLE people ADD COLUMN age int": ["table public.people: column age added"],
     "ALTER TABLE people DROP COLUMN mood": ["table public.people: column mood dropped"],
-    "ALTER TABLE people ALTER name TYPE varchar(9) USING name": None,  # refused: the view uses it
     "ALTER TABLE people ALTER name DROP NOT NULL": ["table public.people: column name changed"],
     "ALTER TABLE people ALTER name SET DEFAULT 'x'": ["table public.people: default of column 2 added"],
     "ALTER TABLE people RENAME name TO called": ["table public.people: column name renamed to called"],
     "ALTER TABLE people RENAME TO persons": ["table public.people renamed to public.persons"],
-    "ALTER TABLE people ADD CHECK (id > 0)": ["people: constraint people_id_check added"],
+    "ALTER TABLE people ADD CHECK (id > 0)": ["table public.people: constraint people_id_check added"],
     "ALTER TABLE people ENABLE ROW LEVEL SECURITY": ["table public.people changed"],
     "ALTER TABLE people OWNER TO pg_monitor": ["table public.people changed"],
     "CREATE POLICY p ON people USING (true)": ["table public.people: policy p added"],
     "CREATE UNIQUE INDEX i ON people (name)": ["index public.i added"],
-    "DROP INDEX people_pkey CASCADE": None,
     "GRANT SELECT ON people TO PUBLIC": ["table public.people changed"],
-    "COMMENT ON COLUMN people.name IS 'x'": ["comment on column name of table people added"],
-    "ALTER TYPE mood ADD VALUE 'happy'": ["type mood: value happy added"],
+    "COMMENT ON COLUMN people.name IS 'x'": ["comment on column name of table public.people added"],
+    "ALTER TYPE mood ADD VALUE 'happy'": ["type public.mood: value happy added"],
     "CREATE DOMAIN d AS int": ["type public.d added"],
     "CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 2'": ["function public.f(integer) changed"],
     "DROP FUNCTION f": ["function public.f(integer) dropped"],
@@ -54,11 +52,10 @@ CHANGES = {
     "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC": ["default privileges of postgres added"],
     "CREATE STATISTICS st ON id, name FROM people": ["statistics object public.st added"],
     "CREATE PUBLICATION pub": ["publication pub added"],
-    "CREATE CAST (mood AS int) WITH FUNCTION g(mood)": None,
     "CREATE OPERATOR === (FUNCTION = int4eq, LEFTARG = int, RIGHTARG = int)": ["operator public.=== added"],
     "CREATE COLLATION c FROM \"C\"": ["collation public.c added"],
-    "CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; "
-    "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION e()": ["event trigger e added", "function public.e() added"],
+    "CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+    "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION e()": ["event trigger e added"],
     "ALTER EVENT TRIGGER itest_seeded_sql_drop DISABLE": ["an event trigger came, went or was switched"],
 }  # fmt: skip
 
@@ -74,12 +71,12 @@ def way_back(dsn: str, conn: Conn) -> Iterator[Baseline]:
         yield one
 
 
-@pytest.mark.parametrize("statement", [statement for statement, told in CHANGES.items() if told])
+@pytest.mark.parametrize("statement", CHANGES)
 def test_a_change_is_noticed_and_told(conn: Conn, way_back: Baseline, statement: str) -> None:
     conn.execute(statement.encode())
     with pytest.raises(SchemaChanged) as caught:
         way_back.reset()
-    assert set(CHANGES[statement] or ()) <= set(caught.value.changes)
+    assert set(CHANGES[statement]) <= set(caught.value.changes)
     assert len(caught.value.changes) < 8, "what belongs to a table is not told beside it"
     assert (caught.value.category, caught.value.cause) == ("data", "ddl")
     if "event trigger came" not in str(caught.value):
@@ -98,7 +95,6 @@ def test_a_change_is_noticed_and_told(conn: Conn, way_back: Baseline, statement:
         "VACUUM FULL people",
         "ANALYZE",
         "REINDEX TABLE people",
-        "CLUSTER people USING people_pkey",
         "REFRESH MATERIALIZED VIEW m",
     ],
 )

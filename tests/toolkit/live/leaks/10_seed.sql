@@ -5,7 +5,7 @@ INSERT INTO chicken VALUES (1, 1);
 INSERT INTO readings SELECT '2019-12-20'::date + n, n FROM generate_series(1, 20) n;
 INSERT INTO things (name) VALUES ('stone');
 INSERT INTO vehicles (name, wheels) VALUES ('cart', 2);
-INSERT INTO visits DEFAULT VALUES;
+INSERT INTO visits (at) VALUES ('2026-01-01');
 SELECT lo_from_bytea(4711, 'seeded');
 SELECT nextval('tickets');
 REFRESH MATERIALIZED VIEW names;
