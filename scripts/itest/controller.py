@@ -14,6 +14,9 @@ import pytest
 from itest.errors import ItestError, exit_code
 from itest.reach import Stacks, new_session
 
+STACKS = pytest.StashKey[Stacks]()  # of a pytest process
+LAST = pytest.StashKey[bool]()  # of a test: whether none follows in its process
+
 SESSION, ENDING = "itest_session", "itest_ending"  # what a worker is told beside its number, and what it tells
 
 

@@ -103,8 +103,8 @@ def _make(suite: Suite, plan: Plan, recipe: Recipe, report: Callable[[str], None
     try:
         bake(older.reference)
     except (Unbakable, ItestError) as error:
-        if isinstance(error, ItestError) and error.category == "interrupted":
-            raise
+        if isinstance(error, ItestError) and error.cause in ("interrupted", "migration", "fixture"):
+            raise  # it would end in the same way
         bake(recipe.base)  # whatever the older one was good for
         return f"{what} baked"
     return f"{what} baked ({_new(older, recipe)})"

@@ -88,12 +88,20 @@ pack() {
 	pg_ctl stop --silent --mode=fast --pgdata "$PGDATA" >&2
 	# The log's old segments hold what nobody needs any more; a new one is nearly all zeros.
 	pg_resetwal --pgdata "$PGDATA" >&2
-	rm -rf "$PGDATA/postmaster.opts" "$PGDATA"/log/*
-	local sparse=()
-	# A hole takes neither time nor memory. Not every tar knows holes.
-	[[ $(tar --version 2>/dev/null) != *GNU* ]] || sparse=(--sparse --hole-detection=raw)
 	cd "$PGDATA"
+	rm -rf postmaster.opts log/*
+	local sparse=()
+	# Zeros as a hole take neither time nor memory; not every tar knows holes.
+	[[ $(tar --version 2>/dev/null) != *GNU* ]] || { sparse=(--sparse) && make_holes pg_wal/0*; }
 	tar --create "${sparse[@]}" -- *
+}
+
+make_holes() {
+	local file
+	for file in "$@"; do
+		cp --sparse=always --preserve=mode "$file" "$file.new"
+		mv "$file.new" "$file"
+	done
 }
 
 main "$@"

@@ -22,6 +22,7 @@ BYTES = "itest.bake.bytes"  # of the data; the engine's own size counts the imag
 
 KEPT = 6  # of a checkout: its suites, and a few branches
 KEPT_BYTES = 2 * 1024**3  # of a checkout
+ALL_BYTES = 4 * 1024**3  # of all checkouts: some are gone, and nobody else removes what they left
 KEPT_FOR = timedelta(days=14)  # since it was last used, whoever's it is
 USED_EVERY = timedelta(days=1)  # how exactly that is known
 
@@ -113,14 +114,16 @@ def prune(root: Path, report: Callable[[str], None], *, keep: Collection[str] = 
 
 
 def outdated(shelved: Iterable[Shelved], checkout: str, now: datetime, *, every: bool = False) -> list[Shelved]:
-    """Those not used for 14 days, whoever's they are, and of one checkout what is beyond its 6 last used or its 2 GB.
+    """Those not used for 14 days or beyond 4 GB, whoever's they are; of one checkout, those beyond its 6 last used or
+    its 2 GB.
 
     shelved: the last used first.
     """
-    found, kept, size = [], 0, 0
+    found, kept, size, whole = [], 0, 0, 0
     for one in shelved:
         ours = one.checkout == checkout
-        kept, size = kept + ours, size + ours * one.size
-        if now - one.used > KEPT_FOR or (ours and (every or kept > KEPT or size > KEPT_BYTES)):
+        kept, size, whole = kept + ours, size + ours * one.size, whole + one.size
+        had_their_time = now - one.used > KEPT_FOR or whole > ALL_BYTES
+        if had_their_time or (ours and (every or kept > KEPT or size > KEPT_BYTES)):
             found.append(one)
     return found

@@ -78,17 +78,7 @@ BEGIN
             changed := changed || dirty;
         END IF;
         {restore}
-        FOR one IN SELECT * FROM {baseline}.objects o WHERE o.oid = ANY (dirty) AND o.kind = 'm' ORDER BY o.oid LOOP
-            EXECUTE one.refill;
-            UPDATE {baseline}.state SET ddl = ddl + 1; -- the refresh counts as DDL
-            EXECUTE one.empty INTO told;
-            IF told THEN
-                verdict := 'stale';
-                changed := ARRAY[one.oid::bigint];
-                RETURN;
-            END IF;
-            UPDATE {baseline}.objects SET xids = ARRAY[own::xid] WHERE oid = one.oid;
-        END LOOP;
+        {views}
         PERFORM setval(o.oid::regclass, o.last_value, o.is_called)
             FROM {baseline}.objects o WHERE o.oid = ANY (dirty) AND o.kind = 'S';
         IF {large} = ANY (dirty) THEN
@@ -108,6 +98,17 @@ END"""
 FIND = """
         SELECT array_remove(ARRAY[{found}]::bigint[], NULL) INTO part;
         dirty := dirty || part;"""
+VIEWS = """
+        FOR one IN SELECT * FROM {baseline}.objects o WHERE o.oid = ANY (dirty) AND o.kind = 'm' ORDER BY o.oid LOOP
+            EXECUTE one.refill;
+            EXECUTE one.empty INTO told;
+            IF told THEN
+                verdict := 'stale';
+                changed := ARRAY[one.oid::bigint];
+                RETURN;
+            END IF;
+            UPDATE {baseline}.objects SET xids = ARRAY[own::xid] WHERE oid = one.oid;
+        END LOOP;"""
 DDL = """
     SELECT d.last_value INTO number FROM {baseline}.ddl d, {baseline}.state s
         WHERE d.last_value <> s.ddl OR s.events <> {events};
@@ -168,6 +169,7 @@ def function(relations: Sequence[Relation], baseline: str, strategy: Strategy, l
         roles=ROLES_MOVED.format(baseline=baseline, signature=roles.SIGNATURE, roles=ROLES) if privileged else "",
         find=_find(relations, baseline),
         rounds=ROUNDS,
+        views=VIEWS.format(baseline=baseline) if any(one.kind == "m" for one in relations) else "",
         restore=(BY_DELETE if privileged else BY_TRUNCATE).format(baseline=baseline),
         large=LARGE,
         large_objects=LARGE_OBJECTS,
@@ -182,7 +184,8 @@ def _find(relations: Iterable[Relation], baseline: str) -> str:
     """Statements that collect in `dirty` the oids of all that is not as the baseline has it."""
     found = [_found(one, baseline) for one in relations]
     kept = f"SELECT oid, digest FROM {baseline}.large_objects"
-    large = f"EXISTS ({kept} EXCEPT {LARGE_OBJECTS}) OR EXISTS ({LARGE_OBJECTS} EXCEPT {kept})"
+    some = f"(EXISTS ({kept}) OR EXISTS (SELECT FROM pg_largeobject_metadata))"
+    large = f"{some} AND (EXISTS ({kept} EXCEPT {LARGE_OBJECTS}) OR EXISTS ({LARGE_OBJECTS} EXCEPT {kept}))"
     found.append(f"CASE WHEN {large} THEN {LARGE} END")
     parts = [found[start : start + AT_ONCE] for start in range(0, len(found), AT_ONCE)]
     return "".join(FIND.format(found=", ".join(part)) for part in parts)

@@ -39,7 +39,7 @@ def copy(stack: Stack, service: str, label: str) -> str:
             ["pg_restore", f"--username={user}", f"--dbname={name}", dump],
             ["rm", dump],
         ):
-            stack.project.execute(service, command)
+            stack.project_of(service).execute(service, command)
     except DockerException as error:
         problem = f"service {service}: {source} can't be copied: {error.stderr}"
         raise ItestError("data", problem, hint="make logs", cause="keep") from error

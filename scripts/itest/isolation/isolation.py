@@ -31,6 +31,7 @@ class Isolation:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.own: Sequence[Resettable] = ()
+        self._strategy = "none"  # of the test under way
         self._stores = _built_in(stack)
 
     @property
@@ -43,11 +44,8 @@ class Isolation:
 
     def begin(self, strategy: str) -> list[str]:
         """Before a test. Returns what a person should know of. Raises ItestError (service or data)."""
-        if strategy == "none":
-            return []
-        for store in self.stores:
-            if not isinstance(store, PostgresStore):
-                store.reset()
+        self._strategy = strategy
+        self._reset_others()
         return [note for store in self.databases for note in store.begin(strategy)]
 
     def end(self, *, last: bool) -> list[str]:
@@ -57,10 +55,8 @@ class Isolation:
         an earlier test left unnoticed; service when a store can't be reached.
         """
         notes = [note for store in self.databases for note in store.end()]
-        for store in self.stores:
-            if not isinstance(store, PostgresStore):
-                store.reset()
-        if last:
+        self._reset_others()
+        if last and self._strategy != "none":
             self._refuse_dirt()
         return notes
 
@@ -89,6 +85,13 @@ class Isolation:
         """Close what this opened."""
         for store in self._stores:
             store.close()
+
+    def _reset_others(self) -> None:
+        if self._strategy == "none":
+            return
+        for store in self.stores:
+            if not isinstance(store, PostgresStore):
+                store.reset()
 
     def _refuse_dirt(self) -> None:
         dirt = [f"{name}: {line}" for name, lines in self.dirt().items() for line in lines]

@@ -40,10 +40,7 @@ class PostgresStore:
 
     def begin(self, strategy: str) -> list[str]:
         """Clean before a test. Returns what a person should know of. Raises ItestError (service or data)."""
-        try:
-            notes = self._clean()
-        except Contaminated as error:  # between two tests: neither is to blame
-            notes = [f"{error.message}; the database was made anew", *_ended(self.name, error.ended)]
+        notes = self._clean_before() if strategy != "none" else []
         self._strategy = STRATEGIES[strategy](self)
         try:
             with reached(self.stack, self.name):
@@ -85,7 +82,7 @@ class PostgresStore:
                 strategy.end()
         finally:
             self.tests.take_back()
-            notes = self._clean(strategy)
+            notes = self._clean(strategy) if strategy.cleans else []
         return notes
 
     def reset(self) -> None:
@@ -105,6 +102,12 @@ class PostgresStore:
                 pool.close()
         for one in self._baselines.values():
             one.conn.close()
+
+    def _clean_before(self) -> list[str]:
+        try:
+            return self._clean()
+        except Contaminated as error:  # between two tests: neither is to blame
+            return [f"{error.message}; the database was made anew", *_ended(self.name, error.ended)]
 
     def _clean(self, after: Strategy | None = None) -> list[str]:
         """Reset, and where that can't be done rebuild. after: the strategy of the test that has just ended."""

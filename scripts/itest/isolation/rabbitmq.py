@@ -31,9 +31,8 @@ GRACE = 0.25  # seconds in which queues must become empty and stay so
 
 
 class _Doors(NamedTuple):
-    """The two ways to one broker; another one after a restart, because its ports have changed."""
+    """The two ways to one broker; both are others after a restart, because its ports have changed."""
 
-    address: str
     management: Management
     connection: BlockingConnection
 
@@ -154,11 +153,10 @@ class RabbitStore:
         return self._channel
 
     def _doors(self) -> _Doors:
-        address = self._stack.dsn(self.name)
-        if self._opened is None or self._opened.address != address or self._opened.connection.is_closed:
+        if self._opened is None or self._opened.connection.is_closed:
             self.close()
-            management = Management(self._stack, self.name)
-            self._opened = _Doors(address, management, connect(address, "itest reset"))
+            connection = connect(self._stack.dsn(self.name), "itest reset")
+            self._opened = _Doors(Management(self._stack, self.name), connection)
         return self._opened
 
     @contextmanager

@@ -1,7 +1,7 @@
 """How a test's own work on PostgreSQL is set apart: `delete`, `truncate`, `rollback`, `schema`, `clone`.
 
-Whatever the strategy, the database is brought back to its baseline after the test. Those that promise to leave it alone
-are held to that: rows that were changed all the same fail the test.
+Whatever the strategy, but for `none`, the database is brought back to its baseline after the test. Those that promise
+to leave it alone are held to that: rows that were changed all the same fail the test.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class Strategy:
     """`delete` and `truncate`: the test works on the database itself, as the services do."""
 
+    cleans = True  # whether the database goes back to its baseline afterwards
+
     def __init__(self, store: PostgresStore) -> None:
         self.store = store
 
@@ -48,6 +50,12 @@ class Strategy:
 
     def judge(self, outcome: Outcome) -> None:
         """Raises ItestError (data) where the strategy doesn't allow what had to be restored."""
+
+
+class Nothing(Strategy):
+    """`none`: what a test leaves stays."""
+
+    cleans = False
 
 
 class _Apart(Strategy):
@@ -169,4 +177,5 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     "rollback": Rollback,
     "schema": Schema,
     "clone": CloneOf,
+    "none": Nothing,
 }

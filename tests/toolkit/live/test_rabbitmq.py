@@ -20,7 +20,7 @@ from itest.isolation.rabbitmq import RabbitStore
 from itest.stack.amqp import connect
 from itest.stack.eventually import eventually
 from itest.stack.probes import NotReady, Refused, probe
-from itest.stack.rabbitmq import drop_vhost, make_vhost
+from itest.stack.rabbitmq import Management, drop_vhost, make_vhost
 from itest.stack.stack import Stack
 from itest.suite.schema import Check
 
@@ -250,16 +250,23 @@ def test_a_queue_that_a_service_declares_late_stays_and_is_emptied(broker):
         waiting(test, "late.jobs")
 
 
-def test_a_message_that_moves_on_to_another_queue_is_found_there(broker):
+def test_a_message_that_turns_up_in_a_queue_that_was_empty_a_moment_ago_is_found_there(broker, monkeypatch):
     service = broker.client()
-    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "failed", "x-message-ttl": 1}
     service.queue_declare("failed", durable=True)
-    service.queue_declare("short", durable=True, arguments=dead)
+    service.queue_declare("jobs", durable=True)
     store = broker.store()
-    for _ in range(200):
-        service.basic_publish("", "short", b"")
+    looked, moving = RabbitStore._waiting, [b"dead-lettered, or expired"]
+
+    def look(self: RabbitStore, queue: str) -> int:
+        count = looked(self, queue)
+        if moving and queue == "failed":
+            service.basic_publish("", queue, moving.pop())
+        return count
+
+    monkeypatch.setattr(RabbitStore, "_waiting", look)
+    service.basic_publish("", "jobs", b"1")
     store.reset()
-    assert store.dirt() == []
+    assert (store.dirt(), moving) == ([], [])
 
 
 def test_a_stream_is_declared_anew_for_it_can_not_be_purged(broker):
@@ -302,7 +309,15 @@ def test_other_virtual_hosts_are_not_touched(broker, stack):
 
 def test_a_new_virtual_host_is_empty_whatever_was_left_and_lets_the_same_users_in(broker, stack):
     broker.client().queue_declare("left", durable=True)
+    management = Management(stack, "rabbitmq")
+    own = stack.env("rabbitmq")["RABBITMQ_DEFAULT_VHOST"]
+    rights = {"configure": "", "write": "mail", "read": ".*"}
+    management.call("PUT", "users", "reader", json={"password": "reader", "tags": ""})
+    management.call("PUT", "permissions", own, "reader", json=rights)
+    stack.places = {}
     make_vhost(stack, "rabbitmq", "itest-live")
+    found = management.call("GET", "permissions", "itest-live", "reader")
+    assert {right: found[right] for right in rights} == rights
     with pytest.raises(pika.exceptions.ChannelClosedByBroker):
         waiting(broker.client(), "left")
 

@@ -253,5 +253,11 @@ def test_a_checkout_keeps_two_gigabytes():
     assert names(shelf.outdated(large, "here", NOW)) == ["2"]
 
 
+def test_the_engine_keeps_four_gigabytes_whoever_s_they_are():
+    theirs = [shelved(f"{number}", size=900 * 1024**2, checkout=f"{number}") for number in range(6)]
+
+    assert names(shelf.outdated(theirs, "here", NOW)) == ["4", "5"]
+
+
 def test_make_clean_removes_all_of_a_checkout():
     assert names(shelf.outdated([shelved("a"), shelved("b", checkout="there")], "here", NOW, every=True)) == ["a"]

@@ -116,6 +116,12 @@ def test_a_temporary_table_does_not_even_make_it_look_closer(conn: Conn, way_bac
     assert conn.execute("SELECT last_value FROM itest_seeded.ddl").fetchone() != before
 
 
+def test_a_session_in_the_role_replica_is_found_out_too(conn: Conn, way_back: Baseline) -> None:
+    conn.execute("SET session_replication_role = replica; CREATE TABLE t (id int)")
+    with pytest.raises(SchemaChanged, match=r"table public\.t added"):
+        way_back.reset()
+
+
 def test_a_role_without_privileges_is_found_out_too(conn: Conn, way_back: Baseline) -> None:
     conn.execute("GRANT CREATE ON SCHEMA public TO pg_monitor")
     baseline.prepare(conn)

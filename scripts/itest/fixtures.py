@@ -1,0 +1,157 @@
+"""The fixtures that a suite's tests use, and a clean state around each of them.
+
+Every public one may be overridden in a conftest.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from itest import controller
+from itest.controller import LAST, STACKS
+from itest.errors import ItestError
+from itest.stack.stack import Stack
+
+if TYPE_CHECKING:
+    import redis
+    import requests
+    from pika.adapters.blocking_connection import BlockingChannel
+
+    from itest.factory import Factory, Kept
+    from itest.isolation import Database, Isolation, Resettable
+    from itest.suite.suite import Suite
+
+_KEPT: pytest.StashKey[Kept] = pytest.StashKey()  # from one test's factory to the next one's
+
+
+class StateWarning(pytest.PytestWarning):
+    """A test left a transaction open, or changed the schema. Set right; `-W error` turns it into a failure."""
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """The running stack of the suite: endpoints, logs, and kill, pause, stop, start."""
+    return _reach(request)[0]
+
+
+@pytest.fixture(scope="module")
+def stores() -> Sequence[Resettable]:
+    """Stores of the suite's own making that are clean for every test, beside PostgreSQL, Redis and RabbitMQ."""
+    return ()
+
+
+@pytest.fixture
+def db(request: pytest.FixtureRequest, _clean_state: None) -> Database:
+    """A psycopg connection to the suite's PostgreSQL, in autocommit: what it writes, the services see at once.
+
+    `db.snapshot()` keeps a state of the database, `db.restore()` returns to it.
+    """
+    return _reach(request)[1].database()
+
+
+@pytest.fixture
+def left_behind(request: pytest.FixtureRequest) -> Callable[[], dict[str, list[str]]]:
+    """`left_behind()`: what differs from the seeded state at this moment, by service: `{"redis": ["key cart:1 …"]}`."""
+    return _reach(request)[1].dirt
+
+
+@pytest.fixture
+def redis_client(request: pytest.FixtureRequest) -> redis.Redis:
+    """A client of the suite's Redis; replies are str."""
+    return _reach(request)[1].redis_client()
+
+
+@pytest.fixture
+def amqp(stack: Stack, _clean_state: None) -> Iterator[BlockingChannel]:
+    """A channel to the suite's RabbitMQ, with publisher confirms: a publish returns when the broker has the message.
+
+    Its connection is closed afterwards, so that what the test took and did not acknowledge is back for the reset.
+    """
+    from itest.stack.amqp import confirming
+
+    with confirming(stack.dsn(stack.only("rabbitmq")), "test") as channel:
+        yield channel
+
+
+@pytest.fixture
+def http(stack: Stack) -> Iterator[requests.Session]:
+    """A requests session whose URLs may begin with `/`: the suite's one HTTP service."""
+    from itest.stack.http import BaseUrlSession
+
+    service = stack.only("http")
+    with BaseUrlSession(stack.url(service), lambda: f"service {service}: {stack.state(service)}") as session:
+        yield session
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """`eventually(check, timeout=5.0)`: call check until it returns something true, or fail with its last words."""
+    from itest.stack.eventually import eventually
+
+    return eventually
+
+
+@pytest.fixture
+def factory(request: pytest.FixtureRequest, db: Database) -> Factory:
+    """Rows made up on the fly, the same for the same test everywhere: `factory.create("orders", status="paid").id`."""
+    from itest.factory import Factory, Kept
+
+    return Factory(db, request.node.nodeid, request.config.stash.setdefault(_KEPT, Kept()))
+
+
+@pytest.fixture(autouse=True)
+def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test of a suite begins at the seeded state, and is blamed for what it leaves and can't be undone."""
+    item = request.node
+    suite = _suite(request)
+    if suite is None:
+        yield
+        return
+    _, isolation = _reach(request)
+    isolation.own = request.getfixturevalue("stores")
+    marker = item.get_closest_marker("isolation")
+    os.environ["PGAPPNAME"] = f"test {item.name}"[:63]  # of connections that the test opens: pg_stat_activity shows it
+    with _blaming(item):
+        _say(item, isolation.begin(marker.args[0] if marker else suite.isolation))
+    yield
+    with _blaming(item):
+        _say(item, isolation.end(last=item.stash[LAST]))
+
+
+@contextmanager
+def _blaming(item: pytest.Item) -> Iterator[None]:
+    """Fail the test for a state that it left, in a category of its own."""
+    try:
+        yield
+    except ItestError as error:
+        item.user_properties += [("itest.category", error.category), ("itest.cause", error.cause)]
+        pytest.fail(str(error), pytrace=False)
+
+
+def _say(item: pytest.Item, notes: Iterable[str]) -> None:
+    for note in notes:
+        item.warn(StateWarning(note))
+
+
+def _reach(request: pytest.FixtureRequest) -> tuple[Stack, Isolation]:
+    """Stack and isolation of the test's suite. No stack means no tests: the session ends with the error's exit code."""
+    suite = _suite(request)
+    if suite is None:
+        pytest.fail(f"{request.path} belongs to no suite, so there is no stack to test against", pytrace=False)
+    try:
+        return request.config.stash[STACKS].get(suite)
+    except ItestError as error:
+        controller.leave(request.config, error)
+
+
+def _suite(request: pytest.FixtureRequest) -> Suite | None:
+    """The suite that the test belongs to. A suite whose files are wrong ends the session: which tests are whose?"""
+    try:
+        return request.config.stash[STACKS].suite_of(request.path)
+    except ItestError as error:
+        controller.leave(request.config, error)
