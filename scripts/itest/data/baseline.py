@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from psycopg import Connection
@@ -24,7 +24,6 @@ from itest.data import (
     catalogue,
     contamination,
     dirt,
-    fixtures_redis,
     relations,
     restoring,
     roles,
@@ -33,19 +32,13 @@ from itest.data import (
 )
 from itest.data.contamination import Contaminated as Contaminated
 from itest.data.contamination import SchemaChanged as SchemaChanged
-from itest.data.fixtures_redis import Command
 from itest.data.restoring import LARGE, ROLES, Strategy
 from itest.data.sessions import GRACE, Session
 from itest.errors import ItestError
 
-if TYPE_CHECKING:
-    from redis import Redis
 
-MIGRATED, SEEDED = BASELINES = ("itest_migrated", "itest_seeded")  # schemas, both ours alone
-
-LOCK_TIMEOUT = GRACE  # seconds that a reset waits for another session's lock, each time that it tries
+LOCK_TIMEOUT = GRACE  # seconds, of a session to reset on
 PATIENCE = 5.0  # seconds that a reset goes on trying while services write without a pause
-WRITERS = 8  # transactions that may have written the rows of one seeded table
 DEAD_ROWS = 5000  # left by resets, after which what was touched is vacuumed
 NOUNS = {"r": "", "S": "sequence ", "m": "materialized view "}
 
@@ -214,35 +207,6 @@ def _state(conn: Connection, baseline: str) -> State:
     return State(*row)
 
 
-def prepare(
-    conn: Connection,
-    baseline: str = SEEDED,
-    *,
-    fingerprint: str = "",
-    strategy: Strategy = "delete",
-    lock_timeout: float = LOCK_TIMEOUT,
-) -> None:
-    """Take the database as it is now for a baseline, replacing an older one. conn: in autocommit; a superuser, or with
-    strategy `truncate` the owner of all tables.
-
-    fingerprint: what the baseline was made from. lock_timeout: seconds that a reset may wait for a lock of others.
-    Raises ItestError (data) for tables that `truncate` could not fill again.
-    """
-    with conn.transaction():
-        conn.execute(baseline_sql.settings(strategy, "LOCAL").encode())
-        script = baseline_sql.script(relations.read(conn), baseline, strategy, lock_timeout)
-        comment = f"COMMENT ON SCHEMA {baseline} IS {relations.literal(fingerprint)}"
-        conn.execute("; ".join([*script, comment]).encode())
-        _few_writers(conn, baseline)
-
-
-def _few_writers(conn: Connection, baseline: str) -> None:
-    """Rows of a table that many transactions wrote are written anew by one: a reset asks each row for its writer."""
-    asked = f"UPDATE {baseline}.objects SET xids = '{{}}' WHERE cardinality(xids) > {WRITERS} RETURNING oid"
-    if conn.execute(asked.encode()).fetchone():
-        conn.execute(f"SELECT {baseline}.reset(0, 'now')".encode())
-
-
 def fingerprint(conn: Connection, baseline: str = SEEDED) -> str | None:
     """What a baseline was made from; None where this database has no such baseline."""
     asked = "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = %s"
@@ -266,8 +230,3 @@ def reset(conn: Connection, baseline: str = SEEDED) -> None:
         if not conn.closed:
             conn.execute(sql.RESTORE)
             conn.autocommit = autocommit
-
-
-def reset_redis(client: Redis, seed: Iterable[Command]) -> None:
-    """Empty the client's own database, never its neighbours', and seed it again: one transaction, one round trip."""
-    fixtures_redis.run(client, seed, ("FLUSHDB",))

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from itest.data import catalogue, restoring, roles
+from psycopg import Connection
+
+from itest.data import catalogue, relations, restoring, roles
 from itest.data.relations import Relation, literal, order
 from itest.data.restoring import EVENT_TRIGGERS, LARGE_OBJECTS, Strategy, differs
+from itest.data.sessions import GRACE
+
+MIGRATED, SEEDED = BASELINES = ("itest_migrated", "itest_seeded")  # schemas, both ours alone
+
+WRITERS = 8  # transactions that may have written the rows of one seeded table
 
 # What a reset needs of its session, whatever the settings of role, database and server. The role `replica` switches
 # foreign keys and ordinary triggers off, so that tables can be emptied and filled in any order; it is a setting of the
@@ -25,23 +32,52 @@ SETTINGS = {
 PRIVILEGED = {"session_replication_role": "replica", "deadlock_timeout": "10ms"}
 
 
+def prepare(
+    conn: Connection,
+    baseline: str = SEEDED,
+    *,
+    fingerprint: str = "",
+    strategy: Strategy = "delete",
+    lock_timeout: float = GRACE,
+) -> None:
+    """Take the database as it is now for a baseline, replacing an older one. conn: in autocommit; a superuser, or with
+    strategy `truncate` the owner of all tables.
+
+    fingerprint: what the baseline was made from. lock_timeout: seconds that a reset may wait for a lock of others.
+    Raises ItestError (data) for tables that `truncate` could not fill again.
+    """
+    with conn.transaction():
+        conn.execute(settings(strategy, "LOCAL").encode())
+        script = script(relations.read(conn), baseline, strategy, lock_timeout)
+        comment = f"COMMENT ON SCHEMA {baseline} IS {literal(fingerprint)}"
+        conn.execute("; ".join([*script, comment]).encode())
+        _few_writers(conn, baseline)
+
+
+def _few_writers(conn: Connection, baseline: str) -> None:
+    """Rows of a table that many transactions wrote are written anew by one: a reset asks each row for its writer."""
+    asked = f"UPDATE {baseline}.objects SET xids = '{{}}' WHERE cardinality(xids) > {WRITERS} RETURNING oid"
+    if conn.execute(asked.encode()).fetchone():
+        conn.execute(f"SELECT {baseline}.reset(0, 'now')".encode())
+
+
 def settings(strategy: Strategy, scope: str = "SESSION") -> str:
     """Statements that make a session, or with scope LOCAL a transaction, fit for a reset."""
     wanted = SETTINGS | (PRIVILEGED if strategy == "delete" else {})
     return "; ".join(f"SET {scope} {name} = '{value}'" for name, value in wanted.items())
 
 
-def script(relations: Sequence[Relation], baseline: str, strategy: Strategy, lock_timeout: float) -> Iterator[str]:
+def script(found: Sequence[Relation], baseline: str, strategy: Strategy, lock_timeout: float) -> Iterator[str]:
     """The statements that make a baseline's schema, replacing an older one."""
     yield f"DROP SCHEMA IF EXISTS {baseline} CASCADE"
     yield f"CREATE SCHEMA {baseline}"
-    for one in relations:
+    for one in found:
         if one.kind != "S" and one.seeded:  # logged, unlike a scratch table: a crash must not empty the baseline
             yield f"CREATE TABLE {one.copy(baseline)} AS SELECT {one.listed} FROM ONLY {one.name}"
     yield f"""CREATE TABLE {baseline}.objects (oid oid, kind "char", name text, listed text, copy text, place int,
         empty text, refill text, before text, after text, rows bigint, xids xid[], last_value bigint,
         is_called boolean)"""
-    yield from _objects(relations, baseline, strategy)
+    yield from _objects(found, baseline, strategy)
     # A sequence's first nextval after setval is written to the log, so it takes a transaction id, as every write does.
     yield f"SELECT setval(oid::regclass, last_value, is_called) FROM {baseline}.objects WHERE kind = 'S'"
     yield f"CREATE SEQUENCE {baseline}.ddl"
@@ -57,13 +93,13 @@ def script(relations: Sequence[Relation], baseline: str, strategy: Strategy, loc
     if superuser:
         yield f"CREATE TABLE {baseline}.roles AS {roles.QUERY}"
     yield "SET LOCAL search_path = DEFAULT"
-    yield restoring.function(relations, baseline, strategy, lock_timeout)
+    yield restoring.function(found, baseline, strategy, lock_timeout)
 
 
-def _objects(relations: Sequence[Relation], baseline: str, strategy: Strategy) -> Iterator[str]:
-    places = {oid: place for place, oid in enumerate(order(relations) if strategy == "truncate" else [])}
+def _objects(found: Sequence[Relation], baseline: str, strategy: Strategy) -> Iterator[str]:
+    places = {oid: place for place, oid in enumerate(order(found) if strategy == "truncate" else [])}
     rows = []
-    for one in relations:
+    for one in found:
         counted = one.seeded and one.kind != "S"
         copy = one.copy(baseline) if counted else ""
         texts = [
@@ -117,7 +153,8 @@ def _switches(one: Relation, strategy: Strategy) -> tuple[str, str]:
 def _event_triggers(baseline: str) -> Iterator[str]:
     """Count changes of the schema in a sequence, whose nextval no rollback undoes, whoever makes them.
 
-    Temporary objects and those of ours don't count; a view's rows, when it is refreshed, are compared as a table's are. https://www.postgresql.org/docs/current/functions-event-triggers.html
+    Temporary objects and those of ours don't count, nor does a refresh: a view's rows are compared as a table's are.
+    https://www.postgresql.org/docs/current/functions-event-triggers.html
     """
     for event, objects, temporary in (
         ("ddl_command_end", "pg_event_trigger_ddl_commands()", "coalesce(schema_name, '') = 'pg_temp'"),
@@ -125,7 +162,8 @@ def _event_triggers(baseline: str) -> Iterator[str]:
     ):
         yield f"""CREATE FUNCTION {baseline}.{event}() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
             SET search_path = pg_catalog AS $$ BEGIN
-                IF tg_tag <> 'REFRESH MATERIALIZED VIEW' AND EXISTS (SELECT FROM {objects} WHERE NOT ({temporary} OR coalesce(schema_name, '') ~ '^itest_'
+                IF tg_tag <> 'REFRESH MATERIALIZED VIEW' AND EXISTS (
+                    SELECT FROM {objects} WHERE NOT ({temporary} OR coalesce(schema_name, '') ~ '^itest_'
                            OR object_type IN ('schema', 'event trigger') AND object_identity ~ '^itest_')) THEN
                     PERFORM nextval('{baseline}.ddl');
                 END IF;

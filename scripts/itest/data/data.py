@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from itest.data import baseline, fixtures, migrate, migrations, sql, template
+from itest.data import baseline, fixtures, fixtures_redis, migrate, migrations, sql, template
 from itest.data.baseline import Contaminated, SchemaChanged
 from itest.data.fixtures import Fixture
 from itest.data.fixtures_redis import Command
@@ -129,7 +129,7 @@ def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
     for name in caches & set(addresses):
         with redis.Redis.from_url(addresses[name]) as client:
             if not client.dbsize():
-                baseline.reset_redis(client, fixtures.commands(one.fixtures, name))
+                fixtures_redis.reset(client, fixtures.commands(one.fixtures, name))
 
 
 def _is_seeded(one: Plan, session: psycopg.Connection) -> bool:
@@ -151,7 +151,7 @@ def _flush(address: str, seed: Sequence[Command] = ()) -> None:
     import redis
 
     with redis.Redis.from_url(address) as client:
-        baseline.reset_redis(client, seed)
+        fixtures_redis.reset(client, seed)
 
 
 def _count(number: int, what: str) -> str:

@@ -28,7 +28,7 @@ class RedisStore:
     def reset(self) -> None:
         """Empty it and seed it again, one round trip."""
         with reached(self._stack, self.name):
-            fixtures_redis.run(self._client(), self._seed, ("FLUSHDB",))
+            fixtures_redis.reset(self._client(), self._seed)
 
     def dirt(self) -> list[str]:
         """Keys that the fixtures don't have, and those of theirs that are gone. Values are not compared."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from itest import compose, images, suite
+from itest.bake import shelf
 from itest.machine import engine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -161,7 +162,7 @@ def shared_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checko
 
 
 def throwaway(path: Path) -> Iterator[Checkout]:
-    """A copy of this repository; the stacks that are left of it are removed."""
+    """A copy of this repository; the stacks and bakes that are left of it are removed."""
     copy = Checkout(path)
     shutil.copytree(ROOT, copy.path, ignore=LEFT_OUT, symlinks=True)
     yield copy
@@ -169,3 +170,4 @@ def throwaway(path: Path) -> Iterator[Checkout]:
         docker("container", "rm", "--force", "--volumes", container)
     for network in copy.leftovers()["networks"]:
         docker("network", "rm", network)
+    shelf.prune(copy.path, print, every=True)  # what it baked is of no use to anybody else

@@ -60,11 +60,10 @@ def bakes(checkout) -> list[str]:
 
 @pytest.fixture
 def checkout(checkout):
-    """A throwaway checkout whose bakes go with it, and which meets none that was made of another's files."""
+    """A throwaway checkout which meets no bake that was made of another's files."""
     with (checkout.path / "compose/init/postgres/10-role-app.sql").open("a") as file:
         file.write(f"-- of {checkout.path}\n")
-    yield checkout
-    shelf.prune(checkout.path, quiet, every=True)
+    return checkout
 
 
 @pytest.fixture

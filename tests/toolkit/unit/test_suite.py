@@ -342,12 +342,6 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         f"{OVERLAY}:5: `isolation` must be one word, not false\n"
         "hint: one of: delete, rollback, truncate, schema, clone, none",
     ),
-    "an isolation to come": (
-        OVERLAY,
-        "delete",
-        "truncate",
-        f"{OVERLAY}:5: isolation `truncate` is not available yet\nhint: use `delete` (the default) or `none`",
-    ),
     "a worker's service that isn't there": (
         OVERLAY,
         "tags: [blocking]",

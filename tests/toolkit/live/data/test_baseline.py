@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis
 
-from itest.data import baseline
+from itest.data import baseline, fixtures_redis
 from itest.errors import ItestError
 
 Conn = psycopg.Connection
@@ -157,7 +157,7 @@ def test_redis_returns_to_its_seed_and_other_databases_stay(redis_url: str) -> N
         client.set("leftover", "1")
         seed = [("SET", "a", "1"), ("DEL", "l"), ("RPUSH", "l", "x", "y"), ("PEXPIRE", "l", "60000")]
         for _ in range(2):
-            baseline.reset_redis(client, seed)
+            fixtures_redis.reset(client, seed)
             assert sorted(client.keys()) == [b"a", b"l"]
             assert client.lrange("l", 0, -1) == [b"x", b"y"]
             assert client.pttl("l") > 50_000
