@@ -19,23 +19,16 @@ from psycopg import Connection
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.pq import TransactionStatus
 
-from itest.data import (
-    baseline_sql,
-    catalogue,
-    contamination,
-    dirt,
-    relations,
-    restoring,
-    roles,
-    sessions,
-    sql,
-)
+from itest.data import baseline_sql, catalogue, contamination, dirt, restoring, roles, sessions, sql
+from itest.data.baseline_sql import BASELINES as BASELINES
+from itest.data.baseline_sql import MIGRATED as MIGRATED
+from itest.data.baseline_sql import SEEDED as SEEDED
+from itest.data.baseline_sql import prepare as prepare
 from itest.data.contamination import Contaminated as Contaminated
 from itest.data.contamination import SchemaChanged as SchemaChanged
 from itest.data.restoring import LARGE, ROLES, Strategy
 from itest.data.sessions import GRACE, Session
 from itest.errors import ItestError
-
 
 LOCK_TIMEOUT = GRACE  # seconds, of a session to reset on
 PATIENCE = 5.0  # seconds that a reset goes on trying while services write without a pause

@@ -48,9 +48,9 @@ def prepare(
     """
     with conn.transaction():
         conn.execute(settings(strategy, "LOCAL").encode())
-        script = script(relations.read(conn), baseline, strategy, lock_timeout)
+        statements = script(relations.read(conn), baseline, strategy, lock_timeout)
         comment = f"COMMENT ON SCHEMA {baseline} IS {literal(fingerprint)}"
-        conn.execute("; ".join([*script, comment]).encode())
+        conn.execute("; ".join([*statements, comment]).encode())
         _few_writers(conn, baseline)
 
 

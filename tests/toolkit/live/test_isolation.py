@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import subprocess
@@ -295,29 +296,25 @@ def test_next(left_behind):
         psql(kept, "postgres", f'DROP DATABASE "{words[-1]}"')
 
 
-def test_a_store_of_the_teams_own_is_clean_for_every_test_and_checked_at_the_end(kept, tmp_path):
-    stores = f"""
-from pathlib import Path
+def test_the_store_that_the_readme_shows_is_clean_for_every_test_and_checked_at_the_end(kept, tmp_path):
+    readme = (kept.path / "tests" / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```python\n# tests/orders/conftest.py\n(.*?)```", readme, re.DOTALL)[1]
+    store = shown.replace("build/exports", str(tmp_path)).replace("from __future__ import annotations", "")
+    tests = f"""
+EXPORTS = Path({str(tmp_path)!r})
 
-class Mailbox:
-    name = "mailbox"
-    honest = True
+def test_one():
+    (EXPORTS / "orders.csv").touch()
 
-    def __init__(self, folder): self.folder = Path(folder)
-    def reset(self):
-        for letter in self.folder.iterdir() if self.honest else (): letter.unlink()
-    def dirt(self): return [f"letter {{letter.name}}" for letter in self.folder.iterdir()]
-
-@pytest.fixture(scope="module")
-def stores(): return [Mailbox({str(tmp_path)!r})]
-
-def test_one(stores): (stores[0].folder / "hello").touch()
-def test_two(stores): assert stores[0].dirt() == []
+def test_two(left_behind):
+    assert list(EXPORTS.iterdir()) == []
+    (EXPORTS / "orders.csv").touch()
+    assert left_behind() == {{"exports": ["file orders.csv left behind"]}}
 """
-    assert Outcome(kept, stores).red == set()
-    liar = Outcome(kept, stores.replace("honest = True", "honest = False"))
-    assert "mailbox: letter hello" in liar.failed["test_two"]
-    assert liar.properties["test_two"] == {"itest.category": "data", "itest.cause": "contamination"}
+    assert Outcome(kept, store + tests).red == set()
+    liar = Outcome(kept, store.replace("file.unlink()", "pass") + tests)
+    assert "exports: file orders.csv left behind" in liar.failed["test_two"]
+    assert liar.properties["test_two"]["itest.cause"] == "contamination"
 
 
 def test_what_a_killed_pytest_left_is_gone_before_the_next_ones_first_test(kept):

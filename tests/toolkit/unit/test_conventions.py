@@ -29,7 +29,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = {"itest", "test", "help"}
 TARGETS |= {"up", "down", "ps", "logs", "env", "shell", "wait", "migrate", "seed"}
 TARGETS |= {"doctor", "images", "engine", "clean", "share", "lint", "bench", "soak"}
-WITHOUT_A_VERB = {"test", "help"}  # pytest itself, and awk over the Makefile
+WITHOUT_A_VERB = {"test", "soak", "help"}  # pytest itself, and awk over the Makefile
 
 
 def relative(path: Path) -> str:
