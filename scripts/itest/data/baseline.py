@@ -30,7 +30,7 @@ from itest.data.restoring import LARGE, ROLES, Strategy
 from itest.data.sessions import GRACE, Session
 from itest.errors import ItestError
 
-LOCK_TIMEOUT = GRACE  # seconds, of a session to reset on
+LOCK_TIMEOUT = GRACE  # seconds that a reset waits for another session's lock, each time that it tries
 PATIENCE = 5.0  # seconds that a reset goes on trying while services write without a pause
 DEAD_ROWS = 5000  # left by resets, after which what was touched is vacuumed
 NOUNS = {"r": "", "S": "sequence ", "m": "materialized view "}

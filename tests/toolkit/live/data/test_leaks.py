@@ -218,6 +218,16 @@ def test_a_sequence_that_came_full_circle_is_watched_as_before(connect: Connect,
     assert not way_back.is_clean(), "a sequence must not hand out numbers that it has in stock"
 
 
+def test_a_test_that_wrote_much_leaves_no_dead_rows_to_read_over(connect: Connect, strategy: str, conn: Conn) -> None:
+    test = connect()
+    test.execute("CREATE TABLE t (id int)")
+    baseline.prepare(test, strategy=strategy)
+    way_back = Baseline(connect())
+    test.execute("INSERT INTO t SELECT generate_series(1, 20000)")
+    way_back.reset()
+    assert conn.execute("SELECT pg_relation_size('t')").fetchone() == (0,)
+
+
 SAME = {
     "updated": "UPDATE people SET name = name",
     "deleted and made again": "DELETE FROM people WHERE id = 3;"
