@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from itest import data
+from itest import stack as stacks
 from itest.data import baseline, template
 from itest.data.baseline import Baseline
 from itest.data.clones import Pool
-
-Clocked = Callable[[], float]  # does the thing once, cleans up after it, returns the seconds that count
+from itest.stack.stack import Stack
+from itest.suite.suite import Suite
 
 RIVAL = "pytest-postgresql==10.0.0"  # not among our requirements: it would be loaded into every pytest here
+RESETS = 100  # pairs: a reset takes a millisecond
 CLONES = 20  # a sustained rate is measured over so many
 TESTS = 100  # a whole test's cost is what so many add to a run
 
@@ -139,19 +145,23 @@ class Clones:
 class WholeTests:
     """What a test costs from set-up to teardown: two runs of pytest, one with a single test and one with many."""
 
-    def __init__(self, root: Path, folder: Path, dsn: str) -> None:
-        self.root, self.folder, self.dsn = root, folder, dsn
+    def __init__(self, root: Path, folder: Path, suite: Suite) -> None:
+        self.root, self.folder = root, folder
         self.python = _rival(root)
+        self.stack = Stack(suite, suite.project(f"itest-bench-{secrets.token_hex(4)}"))
+        stacks.start(self.stack)
+        self.dsn = self.stack.dsn("postgres")
 
     def ours(self) -> float:
-        """The plugin's `db`, on a kept stack of the suite `database`."""
+        """The plugin's `db`."""
         tests = self.root / "tests" / "database" / f"test_bench_{os.getpid()}.py"
-        return _per_test(tests, _body("db", "items"), [sys.executable, "-m", "pytest"], self.root)
+        return _per_test(tests, _body("db", "items"), [sys.executable, "-m", "pytest"], self.root, self._known())
 
     def theirs(self) -> float:
         """pytest-postgresql's `postgresql` on the same server, its template filled from the same migrations."""
         said = psycopg.conninfo.conninfo_to_dict(self.dsn)
-        files = sorted((self.root / "migrations" / "shop").glob("V*.sql"))
+        migrations = data.plan(self.stack.suite).migrations  # it runs each in a transaction: without CONCURRENTLY then
+        files = [self.root / migration.file.path for migration in migrations if migration.transactional]
         head = f"""
 from pathlib import Path
 from pytest_postgresql import factories
@@ -163,7 +173,11 @@ server = factories.postgresql_noproc(
 postgresql = factories.postgresql("server")
 """
         body = head + _body("postgresql", "items")
-        return _per_test(self.folder / "test_rival.py", body, [str(self.python), "-m", "pytest"], self.folder)
+        return _per_test(self.folder / "test_rival.py", body, [str(self.python), "-m", "pytest"], self.folder, {})
+
+    def _known(self) -> dict[str, str]:
+        """What a run tells its pytest: the stack is there."""
+        return {"ITEST_STACK": json.dumps([self.stack.suite.name, self.stack.name])}
 
 
 def _body(fixture: str, table: str) -> str:
@@ -177,19 +191,19 @@ def test_it({fixture}, number):
 """
 
 
-def _per_test(file: Path, body: str, command: list[str], cwd: Path) -> float:
+def _per_test(file: Path, body: str, command: list[str], cwd: Path, told: Mapping[str, str]) -> float:
     file.write_text(body, encoding="utf-8")
+    quiet = [*command, "-q", "-p", "no:cacheprovider", str(file)]
     try:
-        seconds = [_seconds([*command, "-q", "-p", "no:cacheprovider", str(file)], cwd, n) for n in (1, 1 + TESTS)]
+        seconds = [_seconds(quiet, cwd, {**told, "BENCH_TESTS": str(n)}) for n in (1, 1 + TESTS)]
         return (seconds[1] - seconds[0]) / TESTS
     finally:
         file.unlink()
 
 
-def _seconds(command: list[str], cwd: Path, tests: int) -> float:
+def _seconds(command: list[str], cwd: Path, told: Mapping[str, str]) -> float:
     started = time.perf_counter()
-    environment = os.environ | {"BENCH_TESTS": str(tests)}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=os.environ | told, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return time.perf_counter() - started
@@ -205,11 +219,28 @@ def _rival(root: Path) -> Path:
     return python
 
 
-@contextmanager
-def opened(*things: Tables | Clones) -> Iterator[None]:
-    """Close them in the end."""
+def run(suite: Suite, pairs: int, measure: Callable[..., None]) -> None:
+    """Measure all of it on one stack. measure: (name, ours, theirs, pairs)."""
+    stack = Stack(suite, suite.project(f"itest-bench-{secrets.token_hex(4)}"))
     try:
-        yield
+        stacks.start(stack)
+        dsn = stack.dsn("postgres")
+        for number, times in ((40, RESETS), (500, RESETS // 4)):
+            with closing(Tables(dsn, f"bench_itest_{number}", number)) as tables:
+                measure(f"reset {number} tables / TRUNCATE", tables.reset, tables.truncate, times)
+                measure(f"nothing written, {number} / TRUNCATE", tables.read, tables.truncate, times // 2)
+        with closing(Clones(dsn)) as clones:
+            measure("clone / CREATE DATABASE, connect", clones.take, clones.bare, RESETS // 4)
+            measure(f"{CLONES} clones / the statements", clones.rate, clones.bare_rate, pairs)
     finally:
-        for thing in things:
-            thing.close()
+        stack.down()
+    _whole_tests(suite, pairs, measure)
+
+
+def _whole_tests(suite: Suite, pairs: int, measure: Callable[..., None]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        tests = WholeTests(suite.root, Path(folder), suite)
+        try:
+            measure("a whole test / pytest-postgresql", tests.ours, tests.theirs, pairs)
+        finally:
+            tests.stack.down()

@@ -32,24 +32,33 @@ start() {
 	exec "${entrypoint[@]}" "$@"
 }
 
-# A process of its own, so that the first command that fails ends it.
 as_postgres() {
-	local way=()
-	if [[ $EUID == 0 ]]; then
-		mkdir -p "$PGDATA"
-		chown postgres:postgres "$PGDATA"
-		way=(setpriv --reuid=postgres --regid=postgres --init-groups --)
+	if [[ $EUID != 0 ]]; then
+		"$@"
+		return
 	fi
-	"${way[@]}" "$BASH" "${BASH_SOURCE[0]}" "$@"
+	mkdir -p "$PGDATA"
+	chown postgres:postgres "$PGDATA"
+	setpriv --reuid=postgres --regid=postgres --init-groups -- "$BASH" "${BASH_SOURCE[0]}" "$@"
 }
 
+# Chained, as bash doesn't stop at a failure where the caller asks whether there was one.
 fill() {
-	mkdir -p "$PGDATA"
-	tar --extract --file "$BAKED/data.tar" --directory "$PGDATA"
-	chmod 0700 "$PGDATA"
-	# Before any server listens: nobody meets a role without its password.
-	passwords | postgres --single -c exit_on_error=on -c log_min_error_statement=panic \
-		-c log_checkpoints=off -c fsync=off -c full_page_writes=off -c shared_buffers=1MB -D "$PGDATA" template1 >/dev/null
+	mkdir -p "$PGDATA" && chmod 0700 "$PGDATA" &&
+		unpack --exclude='base/[!1]*' --exclude='base/1[0-9]*' || return
+	# Setting passwords takes template1 (base/1) and what all databases share; the others arrive meanwhile.
+	unpack --exclude=base/1 base &
+	set_passwords && wait $! || { wait && return 1; }
+}
+
+unpack() {
+	tar --extract --file "$BAKED/data.tar" --directory "$PGDATA" "$@"
+}
+
+# Before any server listens: nobody meets a role without its password.
+set_passwords() {
+	passwords | postgres --single -c exit_on_error=on -c log_min_error_statement=panic -c log_checkpoints=off \
+		-c fsync=off -c full_page_writes=off -c shared_buffers=1MB -D "$PGDATA" template1 >/dev/null
 }
 
 passwords() {

@@ -106,7 +106,7 @@ def _objects(found: Sequence[Relation], baseline: str, strategy: Strategy) -> It
             one.name,
             one.listed,
             copy,
-            _empty(one, baseline, strategy),
+            _empty(one, baseline),
             _refill(one, baseline),
             *_switches(one, strategy),
         ]
@@ -122,13 +122,11 @@ def _objects(found: Sequence[Relation], baseline: str, strategy: Strategy) -> It
         yield f"INSERT INTO {baseline}.objects {' UNION ALL '.join(rows)}"
 
 
-def _empty(one: Relation, baseline: str, strategy: Strategy) -> str:
+def _empty(one: Relation, baseline: str) -> str:
     if one.kind == "m":
         return f"SELECT {differs(one, baseline)}"
     if one.kind == "S":
         return ""
-    if strategy == "delete":
-        return f"DELETE FROM ONLY {one.name}"
     return f"TRUNCATE ONLY {one.name} RESTART IDENTITY CASCADE"
 
 
@@ -137,8 +135,7 @@ def _refill(one: Relation, baseline: str) -> str:
         return f"REFRESH MATERIALIZED VIEW {one.name}"
     if one.kind == "S" or not one.seeded:
         return ""
-    into = f"{one.name} ({one.listed})" if one.columns else one.name
-    return f"INSERT INTO {into} OVERRIDING SYSTEM VALUE SELECT {one.listed} FROM {one.copy(baseline)}"
+    return one.refill(baseline)
 
 
 def _switches(one: Relation, strategy: Strategy) -> tuple[str, str]:

@@ -65,6 +65,11 @@ class Relation:
     def copy(self, baseline: str) -> str:
         return f"{baseline}.table_{self.oid}"
 
+    def refill(self, baseline: str) -> str:
+        """The statement that fills the table from its copy."""
+        into = f"{self.name} ({self.listed})" if self.columns else self.name
+        return f"INSERT INTO {into} OVERRIDING SYSTEM VALUE SELECT {self.listed} FROM {self.copy(baseline)}"
+
     @property
     def listed(self) -> str:
         return ", ".join(self.columns)

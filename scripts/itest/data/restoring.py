@@ -35,6 +35,7 @@ LARGE_OBJECTS = (
 # be noticed; then mark is 0, which no id ever is. `how`: look = only say whether all is as it was; patient = say so
 # first if somebody's transaction is open; now = restore.
 BODY = """
+#variable_conflict use_column
 DECLARE
     own CONSTANT xid8 := pg_current_xact_id();
     untouched boolean;
@@ -69,7 +70,7 @@ BEGIN
     {ddl}
     {roles}
     FOR round IN 1..{rounds} LOOP
-        dirty := ARRAY[]::bigint[];{find}
+        dirty := ARRAY[]::bigint[];{find_rows}{find_sequences}
         IF cardinality(dirty) = 0 THEN
             verdict := 'reset';
             RETURN;
@@ -109,6 +110,14 @@ VIEWS = """
             END IF;
             UPDATE {baseline}.objects SET xids = ARRAY[own::xid] WHERE oid = one.oid;
         END LOOP;"""
+SEQUENCES_AGAIN = """
+        IF round = 1 THEN{found}
+        ELSE
+            SELECT array_agg(o.oid::bigint) INTO part FROM {baseline}.objects o
+                WHERE o.oid = ANY (changed) AND o.kind = 'S'
+                  AND pg_sequence_last_value(o.oid) IS DISTINCT FROM CASE WHEN o.is_called THEN o.last_value END;
+            dirty := dirty || part;
+        END IF;"""
 DDL = """
     SELECT d.last_value INTO number FROM {baseline}.ddl d, {baseline}.state s
         WHERE d.last_value <> s.ddl OR s.events <> {events};
@@ -122,15 +131,14 @@ ROLES_MOVED = """
         changed := ARRAY[{roles}];
     END IF;"""
 BY_DELETE = """
-        FOR one IN SELECT * FROM {baseline}.objects o WHERE o.oid = ANY (dirty) AND o.kind = 'r' LOOP
-            EXECUTE one.empty;
+        IF {oid} = ANY (dirty) THEN
+            DELETE FROM ONLY {name};
             GET DIAGNOSTICS number = ROW_COUNT;
-            dead := dead + number;
-            IF one.refill <> '' THEN
-                EXECUTE one.refill;
-                UPDATE {baseline}.objects SET xids = ARRAY[own::xid] WHERE oid = one.oid;
-            END IF;
-        END LOOP;"""
+            dead := dead + number;{refill}
+        END IF;"""
+REFILL = """
+            {refill};
+            UPDATE {baseline}.objects SET xids = ARRAY[own::xid] WHERE oid = {oid};"""
 # First everything that changed is emptied; that may empty what refers to it, so what is to be filled shows afterwards.
 BY_TRUNCATE = """
         told := false;
@@ -167,10 +175,11 @@ def function(relations: Sequence[Relation], baseline: str, strategy: Strategy, l
         lock=f"{lock(relations)};" if lock(relations) else "",
         ddl=DDL.format(baseline=baseline, events=EVENT_TRIGGERS.format(baseline=baseline)) if privileged else "",
         roles=ROLES_MOVED.format(baseline=baseline, signature=roles.SIGNATURE, roles=ROLES) if privileged else "",
-        find=_find(relations, baseline),
+        find_rows=_find_rows(relations, baseline),
+        find_sequences=_find_sequences(relations, baseline, strategy),
         rounds=ROUNDS,
         views=VIEWS.format(baseline=baseline) if any(one.kind == "m" for one in relations) else "",
-        restore=(BY_DELETE if privileged else BY_TRUNCATE).format(baseline=baseline),
+        restore=_by_delete(relations, baseline) if privileged else BY_TRUNCATE.format(baseline=baseline),
         large=LARGE,
         large_objects=LARGE_OBJECTS,
         kept_large=f"SELECT oid, digest FROM {baseline}.large_objects",
@@ -180,13 +189,34 @@ def function(relations: Sequence[Relation], baseline: str, strategy: Strategy, l
         SET lock_timeout = '{lock_timeout * 1000:.0f}ms' AS {literal(body)}"""
 
 
-def _find(relations: Iterable[Relation], baseline: str) -> str:
-    """Statements that collect in `dirty` the oids of all that is not as the baseline has it."""
-    found = [_found(one, baseline) for one in relations]
+def _by_delete(relations: Iterable[Relation], baseline: str) -> str:
+    branches = []
+    for one in relations:
+        if one.kind == "r":
+            again = REFILL.format(refill=one.refill(baseline), baseline=baseline, oid=one.oid) if one.seeded else ""
+            branches.append(BY_DELETE.format(oid=one.oid, name=one.name, refill=again))
+    return "".join(branches)
+
+
+def _find_rows(relations: Iterable[Relation], baseline: str) -> str:
+    """Statements that collect in `dirty` the oids of all that has other rows than in the baseline."""
+    found = [_found(one, baseline) for one in relations if one.kind != "S"]
     kept = f"SELECT oid, digest FROM {baseline}.large_objects"
     some = f"(EXISTS ({kept}) OR EXISTS (SELECT FROM pg_largeobject_metadata))"
     large = f"{some} AND (EXISTS ({kept} EXCEPT {LARGE_OBJECTS}) OR EXISTS ({LARGE_OBJECTS} EXCEPT {kept}))"
-    found.append(f"CASE WHEN {large} THEN {LARGE} END")
+    return _collect([*found, f"CASE WHEN {large} THEN {LARGE} END"])
+
+
+def _find_sequences(relations: Sequence[Relation], baseline: str, strategy: Strategy) -> str:
+    """The same for sequences. Once the baseline is restored only those that were set back need another look, unless
+    restoring the rows may have used others."""
+    found = _collect([_found(one, baseline) for one in relations if one.kind == "S"])
+    if strategy == "truncate" or any(one.meddled for one in relations):
+        return found
+    return SEQUENCES_AGAIN.format(found=found, baseline=baseline)
+
+
+def _collect(found: Sequence[str]) -> str:
     parts = [found[start : start + AT_ONCE] for start in range(0, len(found), AT_ONCE)]
     return "".join(FIND.format(found=", ".join(part)) for part in parts)
 

@@ -97,7 +97,7 @@ def _until_ready(one: _Wait) -> Readiness:
         left = one.started + one.timeout - time.monotonic()
         retrying = Retrying(
             stop=stop_after_delay(max(left, 0.001)) | stop_when_event_set(one.stop),
-            wait=wait_exponential(multiplier=0.01, exp_base=1.2, max=0.2),
+            wait=wait_exponential(multiplier=0.01, exp_base=1.1, max=0.2),
             retry=retry_if_exception_type(NotReady),
             sleep=sleep_using_event(one.stop),
             reraise=True,

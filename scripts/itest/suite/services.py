@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from itest.errors import ItestError
 from itest.suite import schema
 from itest.suite.kinds import KINDS
 from itest.suite.schema import Check, wrong, wrong_in
@@ -136,4 +137,5 @@ def _refuse_cycles(said: Mapping[str, _Said]) -> None:
     except CycleError as error:
         cycle = list(reversed(error.args[1]))
         place = said[cycle[0]].depends_on[cycle[1]]
-        raise wrong(*place, f"dependency cycle: {' → '.join(cycle)}", "remove one of these depends_on") from error
+        problem = f"{place[0].where(*place[1])}: dependency cycle: {' → '.join(cycle)}"
+        raise ItestError("usage", problem, hint="remove one of these depends_on", cause="cycle") from error

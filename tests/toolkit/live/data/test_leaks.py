@@ -43,7 +43,8 @@ LEAKS = {
     "everything truncated": (PEOPLE, "TRUNCATE people RESTART IDENTITY"),
     "no columns": ("CREATE TABLE t (); INSERT INTO t DEFAULT VALUES", "INSERT INTO t DEFAULT VALUES"),
     "odd names": (
-        'CREATE SCHEMA "Odd %s"; CREATE TABLE "Odd %s"."a ""b" ("C d" serial PRIMARY KEY, "rows" int, x int, o int);'
+        'CREATE SCHEMA "Odd %s"; CREATE TABLE "Odd %s"."a ""b" ("C d" serial PRIMARY KEY, "rows" int, x int, o int,'
+        'own int, mark int, dirty int, one int, xids int, "x y" int);'
         'INSERT INTO "Odd %s"."a ""b" ("rows") VALUES (1)',
         'UPDATE "Odd %s"."a ""b" SET x = 5; INSERT INTO "Odd %s"."a ""b" (o) VALUES (7)',
     ),
@@ -103,6 +104,13 @@ LEAKS = {
     "a trigger that fires in spite of the role": (
         PEOPLE + AUDIT + "ALTER TABLE people ENABLE ALWAYS TRIGGER audit",
         "INSERT INTO people (name) VALUES ('eve')",
+    ),
+    "a trigger that fires always, and a column that is called as a variable of ours": (
+        AUDIT.replace("people", "t").replace(
+            "CREATE TABLE audit", "CREATE TABLE t (own int, dirty int); CREATE TABLE audit"
+        )
+        + "ALTER TABLE t ENABLE ALWAYS TRIGGER audit; INSERT INTO t VALUES (1, 2)",
+        "UPDATE t SET dirty = 3",
     ),
     "a trigger for the role alone": (
         PEOPLE + AUDIT + "ALTER TABLE people ENABLE REPLICA TRIGGER audit",
