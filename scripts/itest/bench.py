@@ -21,7 +21,6 @@ from itest.stack.stack import Stack
 from itest.suite.suite import Suite
 from itest.verdict import atomic
 
-
 Clocked = Callable[[], float]  # does the thing once, cleans up after it, returns the seconds that count
 
 

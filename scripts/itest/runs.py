@@ -45,7 +45,7 @@ def create(root: Path) -> Run:
             continue
         break
     _point_latest(runs, run)
-    _prune(runs)
+    _prune(root, keep=run)
     return Run(run, runs / run)
 
 
@@ -54,8 +54,10 @@ def alive(root: Path, owner: str) -> Iterator[None]:
     """Be known as alive to whoever looks for dead owners. owner: the id of a run, or of a pytest that starts stacks."""
     path = root / OWNERS / owner
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    unnamed = path.with_name(f".{owner}")
+    with unnamed.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        unnamed.rename(path)  # only now: without its lock it would look like a dead one's
         try:
             yield
         finally:
@@ -76,12 +78,44 @@ def is_alive(root: Path, owner: str) -> bool:
 
 def owners(root: Path) -> list[str]:
     """Who is alive in this checkout."""
-    return sorted(path.name for path in (root / OWNERS).glob("*") if is_alive(root, path.name))
+    return sorted(name for name in _known(root) if is_alive(root, name))
+
+
+def dead(root: Path) -> list[str]:
+    """Who has died in this checkout, and is not buried yet."""
+    return sorted(name for name in _known(root) if not is_alive(root, name))
+
+
+@contextmanager
+def burying(root: Path, owner: str) -> Iterator[bool]:
+    """Remove what a dead owner left, while others take it for alive; with the block's end it is forgotten.
+
+    False where somebody else is at it. When the block raises, it stays dead and known.
+    """
+    path = root / OWNERS / owner
+    try:
+        file = path.open()
+    except FileNotFoundError:
+        yield True  # nobody ever knew it here, or it was buried before
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+        path.unlink(missing_ok=True)
 
 
 def is_ours(root: Path, owner: str) -> bool:
     """Whether an owner of that id was one of this checkout's, as far as its files still tell."""
     return (root / OWNERS / owner).exists() or (root / RUNS / owner).exists()
+
+
+def _known(root: Path) -> list[str]:
+    """Owners that hold a lock, or held one and died."""
+    return [path.name for path in (root / OWNERS).glob("[!.]*")]
 
 
 def _point_latest(runs: Path, run: str) -> None:
@@ -90,8 +124,9 @@ def _point_latest(runs: Path, run: str) -> None:
     os.replace(new, runs / "latest")  # atomic: somebody who reads it sees the old run or the new one
 
 
-def _prune(runs: Path) -> None:
-    """A run without a summary is still going on and stays, whatever its age."""
-    finished = sorted(path.parent for path in runs.glob("*/summary.json") if not path.parent.is_symlink())
+def _prune(root: Path, keep: str) -> None:
+    """A run that is still going on stays, whatever its age. keep: the one that begins, and holds no lock yet."""
+    folders = sorted(path for path in (root / RUNS).glob("2*") if path.is_dir() and not path.is_symlink())
+    finished = [path for path in folders if path.name != keep and not is_alive(root, path.name)]
     for folder in finished[:-KEPT]:
         shutil.rmtree(folder, ignore_errors=True)  # another run may be pruning the same one

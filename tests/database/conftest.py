@@ -93,7 +93,7 @@ def database_at(
             name = template.named(db.info.dbname, f"at_{uuid.uuid4().hex[:8]}")  # other workers share the server
             # A copy of files takes 15 ms where nothing waits for disks; template0 alone is never changed by anybody.
             db.execute(SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(Identifier(name)))
-            opened.callback(db.execute, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+            opened.callback(template.drop, db, name)
             dsn = template.dsn_of(stack.dsn("postgres"), name)
             conn = opened.enter_context(psycopg.connect(dsn, autocommit=True))
             made = OtherDatabase(dsn, conn, Factory(conn, request.node.nodeid))
