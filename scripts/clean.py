@@ -1,29 +1,33 @@
-"""Remove this checkout's kept stacks, bakes, results and caches, saying what goes. `make clean`; the rest stays."""
+"""Remove this checkout's kept stacks, bakes, results and caches; all of it is listed first. `make clean`"""
 
 import shutil
 
-from itest import bake, cli, runs, stack, suite
+from itest import bake, cli, runs
+from itest.bake import shelf
 from itest.errors import ItestError, run_verb
+from itest.stack import keeping
 from itest.stack.sweep import sweep
 
 CACHES = ("build", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
 
 
 def main() -> None:
-    cli.parse(__doc__)
+    given = cli.parse(__doc__)
     if alive := runs.owners(cli.ROOT):
         problem = f"a run of this checkout is going on: {', '.join(alive)}"
         raise ItestError("usage", problem, hint="wait for it, or stop it with Ctrl-C", cause="alive")
     sweep(cli.ROOT, print)
-    for one in (suite.load(cli.ROOT, name) for name in suite.names(cli.ROOT)):
-        for project in stack.kept(one):
-            print(f"removing stack {project}")
-            stack.attach(one, project).down()
-    bake.prune(cli.ROOT, print, every=True)
-    for folder in (cli.ROOT / name for name in CACHES):
-        if folder.exists():
-            print(f"removing {folder.name}/")
-            shutil.rmtree(folder)
+    stacks = cli.kept_stacks(given)
+    baked = [one for one in shelf.everything() if one.checkout == shelf.checkout_of(cli.ROOT)]
+    folders = [cli.ROOT / name for name in CACHES if (cli.ROOT / name).exists()]
+    told = [f"stack {one.name}: {keeping.contents(one)}" for one in stacks]
+    told += [f"{one.reference}, {one.size / 1e6:.0f} MB" for one in baked]
+    print("\n".join(f"removing {one}" for one in [*told, *(f"{folder.name}/" for folder in folders)]), flush=True)
+    for one in stacks:
+        keeping.remove(one)
+    bake.prune(cli.ROOT, lambda _: None, every=True)
+    for folder in folders:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

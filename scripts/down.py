@@ -1,10 +1,11 @@
-"""Remove kept stacks: containers, network, data.
+"""Remove kept stacks: containers, network, data. What goes is listed first.
 
 `make down SUITE=api` removes every kept stack of that suite, ALL=1 every one of this checkout.
 """
 
 from itest import cli
 from itest.errors import run_verb
+from itest.stack import keeping
 from itest.stack.sweep import sweep
 
 
@@ -13,8 +14,10 @@ def main() -> None:
     swept = sweep(cli.ROOT, print)
     found = cli.stacks_to_remove(given)
     for one in found:
-        one.down()
-        print(f"removed {one.name}: {', '.join(sorted(one.containers))}")
+        print(f"removing {one.name}: {keeping.contents(one)}", flush=True)
+    for one in found:
+        keeping.remove(one)
+        print(f"removed {one.name}", flush=True)
     if not found and not swept:
         print("no stack of this checkout is running")
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-
 from itest import cli, images, suite
 from itest.errors import run_verb
 from itest.machine import engine
+from itest.stack.sweep import sweep
 
 
 def main() -> None:
     given = cli.parse(__doc__, "suite", "profile")
-    engine.ensure(_say)
+    engine.ensure(cli.note)
+    sweep(cli.ROOT, cli.note)
     loaded = [suite.load(cli.ROOT, name, given.profile) for name in given.suites or suite.names(cli.ROOT)]
-    reports = images.ensure([need for one in loaded for need in images.needs_of(one.config)], _say)
+    reports = images.ensure([need for one in loaded for need in images.needs_of(one.config)], cli.note)
     print(images.table(reports))
-
-
-def _say(line: str) -> None:
-    print(f"itest: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from itest.console import Console
 from itest.errors import ItestError
 from itest.machine import engine
 from itest.settings import Settings
+from itest.stack import keeping
 from itest.stack.stack import Stack
+from itest.stack.sweep import sweep
 from itest.suite.suite import Suite
 
 
@@ -20,6 +22,7 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     """Start, migrate and seed the suite's stack `itest-<suite>`; what runs and is seeded already stays as it is."""
     compose.scrub_environment()
     engine.ensure(console.note)
+    sweep(suite.root, console.note)
     suites.check(suite)
     _refuse_other(suite)
     with console.stage(suite.name, "images") as line:
@@ -34,6 +37,7 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     except ItestError:
         console.note(f"what was started stays, to look around: make ps, make logs, make down SUITE={suite.name}")
         raise
+    keeping.renew(stack)
     return stack
 
 
@@ -79,7 +83,7 @@ def describe(stack: Stack) -> str:
             f"by hand      {compose_command} ps",
             f'variables    eval "$(make -s env SUITE={suite.name})"',
             f"tests        .venv/bin/pytest {suite.tests}",
-            f"remove       make down SUITE={suite.name}",
+            f"remove       make down SUITE={suite.name}; it is {keeping.told(stack)}",
         ]
     )
 

@@ -15,7 +15,9 @@ from typing import Any
 from itest import compose, settings, stack, suite
 from itest.errors import ItestError
 from itest.settings import Settings
+from itest.stack import keeping
 from itest.stack.stack import Stack
+from itest.stack.sweep import sweep
 from itest.suite import schema
 from itest.suite.suite import Suite
 
@@ -55,7 +57,9 @@ def kept_stack(given: Settings) -> Stack:
     """
     found = kept(given)
     by_hand = [(one, project) for one, project in found if project == one.kept_name]
-    return stack.attach(*_only(given, found if len(by_hand) != 1 else by_hand))
+    chosen = stack.attach(*_only(given, found if len(by_hand) != 1 else by_hand))
+    keeping.renew(chosen)
+    return chosen
 
 
 def kept_stacks(given: Settings) -> list[Stack]:
@@ -76,6 +80,7 @@ def stacks_to_remove(given: Settings) -> list[Stack]:
 
 def kept(given: Settings) -> list[tuple[Suite, str]]:
     """Suite and project of every kept stack that SUITE names, by suite (`api`) or by project (`itest-api-…`)."""
+    sweep(ROOT, note)
     names, wanted = suite.names(ROOT), set(given.suites)
     suites = given.suites if wanted <= set(names) else names  # whose a project is, only its suite's files tell
     running = {project: one for one in map(_load, suites or names) for project in stack.kept(one)}
@@ -83,6 +88,11 @@ def kept(given: Settings) -> list[tuple[Suite, str]]:
         hint = f"SUITE=…, {schema.nearest(name, [*names, *running])}"
         raise ItestError("usage", f"no suite and no kept stack is called {name}", hint=hint, cause="suite")
     return [(one, project) for project, one in running.items() if not wanted or wanted & {one.name, project}]
+
+
+def note(text: str) -> None:
+    """Tell a person something that is not what the verb was asked for: on stderr, which `make -s env` doesn't eval."""
+    print(f"itest: {text}", file=sys.stderr, flush=True)
 
 
 def _only(given: Settings, found: Sequence[tuple[Suite, str]]) -> tuple[Suite, str]:

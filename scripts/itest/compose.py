@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itest import refusals
+from itest import doors, refusals
 from itest.containers import PROJECT_LABEL as PROJECT_LABEL
 from itest.containers import SERVICE_LABEL as SERVICE_LABEL
 from itest.containers import Container, containers, docker, inspect
@@ -89,7 +89,7 @@ class Project:
 
     def containers(self) -> dict[str, Container]:
         """All containers of the project, also those that ended: service -> container."""
-        return {container.service: container for container in containers({PROJECT_LABEL: self.name})}
+        return doors.through({one.service: one for one in containers({PROJECT_LABEL: self.name})})
 
     @property
     def _client(self) -> DockerClient:
@@ -126,15 +126,26 @@ def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return {one[PROJECT_LABEL]: one for one in found}
 
 
-def remove(project: str) -> None:
-    """Remove all that carries a project's label, without its files: they may be other ones by now, or gone."""
+def remove(project: str, *, insist: bool = True) -> None:
+    """Remove all that carries a project's label, without its files: they may be other ones by now, or gone.
+
+    insist: raise ItestError (engine) when docker refuses any of it, as it does while somebody else removes the same.
+    """
     label = f"label={PROJECT_LABEL}={project}"
     for kind, flags in (("container", ["--force", "--volumes"]), ("network", []), ("volume", ["--force"])):
         if kind == "network":
             part(project)
         every = ["--all"] if kind == "container" else []
         if ids := docker(kind, "ls", *every, "--quiet", "--filter", label).split():
-            docker(kind, "rm", *flags, *ids)
+            docker(kind, "rm", *flags, *ids, check=insist)
+
+
+def projects() -> set[str]:
+    """Every compose project of which the engine holds a container, a network or a volume."""
+    asked = ("container", "ls", "--all"), ("network", "ls"), ("volume", "ls")
+    line = f'{{{{.Label "{PROJECT_LABEL}"}}}}'
+    listings = (docker(*one, "--filter", f"label={PROJECT_LABEL}", "--format", line) for one in asked)
+    return {project for listing in listings for project in listing.split()}
 
 
 def networks(project: str) -> dict[str, str]:
@@ -158,7 +169,7 @@ def part(project: str) -> None:
         members = docker("container", "ls", "--all", "--quiet", "--no-trunc", "--filter", f"network={network}").split()
         for one in inspect(members):
             if one.project != project:
-                docker("network", "disconnect", "--force", network, one.id)
+                docker("network", "disconnect", "--force", network, one.id, check=False)  # it may be going too
 
 
 def leases() -> dict[str, str]:

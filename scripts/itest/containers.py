@@ -28,6 +28,7 @@ class Container:
     restarts: int
     name: str = ""
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)  # network -> how others in it find this one
+    addresses: Mapping[str, str] = field(default_factory=dict)  # network -> its address there, while it runs
 
     @property
     def running(self) -> bool:
@@ -82,10 +83,10 @@ def logs(container: Container, *, tail: int | None = None, timestamps: bool = Tr
     return done.stdout.decode(errors="replace")
 
 
-def docker(*arguments: str) -> str:
-    """A docker command's standard output. Raises ItestError (engine)."""
+def docker(*arguments: str, check: bool = True) -> str:
+    """A docker command's standard output. Raises ItestError (engine), unless a failure doesn't matter."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
+    if check and done.returncode:
         command = f"docker {' '.join(arguments[:2])}"
         raise ItestError("engine", f"{command}: {done.stderr.strip()}", hint="make engine", cause="engine")
     return done.stdout
@@ -109,4 +110,5 @@ def _container(raw: dict[str, Any]) -> Container:
         restarts=raw["RestartCount"],
         name=raw["Name"].removeprefix("/"),
         aliases={name: one["Aliases"] or [] for name, one in raw["NetworkSettings"]["Networks"].items()},
+        addresses={name: one["IPAddress"] for name, one in raw["NetworkSettings"]["Networks"].items()},
     )

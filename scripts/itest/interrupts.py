@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from threading import Event
 from types import FrameType
 
@@ -34,3 +35,11 @@ class Interrupts:
         self.heard += 1
         if not self.patient or self.heard >= PATIENCE:
             raise KeyboardInterrupt
+
+
+def all_alike() -> None:
+    """From now on, in a process that hears Ctrl-C as KeyboardInterrupt, raise it for SIGTERM and SIGHUP too."""
+    if threading.current_thread() is threading.main_thread():  # no other may say so
+        for number in SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup, nor where somebody else listens
+                signal.signal(number, signal.default_int_handler)

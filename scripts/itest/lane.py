@@ -11,11 +11,12 @@ from threading import Event
 from itest import pytesting, verdict
 from itest import stack as stacks
 from itest.console import Console
+from itest.doors import DOOR
 from itest.errors import ItestError
 from itest.interrupts import PATIENCE
 from itest.pytesting import PytestRun
 from itest.runs import Run
-from itest.stack import worker
+from itest.stack import keeping, worker
 from itest.stack.deaths import cannot_check, died
 from itest.stack.life import Line
 from itest.stack.stack import Stack
@@ -90,6 +91,7 @@ class Lane:
                     self.console.note(f"{suite.name}: a healthcheck cannot run, `up --wait` would fail: {broken}")
                 kept = [evidence.keep_logs(folder, one, self.masker) for one in (stack, *workers)]
                 logs = {name: log for logs in kept for name, log in logs.items()}
+                error = self._tell_egress(folder, stack, workers) or error
             except ItestError as problem:
                 error, logs = error or problem, {}
             if error is None:
@@ -97,9 +99,21 @@ class Lane:
             path = evidence.keep_failure(folder, suite.name, error, stack, logs, self.masker)
             return StageFailure.from_error(error, stage=_stage(stack), evidence=path.relative_to(suite.root))
 
+    def _tell_egress(self, folder: Path, stack: Stack, workers: Sequence[Stack]) -> ItestError | None:
+        """Show what a sealed stack wanted from outside; why the suite fails for it, where it is to."""
+        if DOOR not in stack.containers:
+            return None
+        tried = egress.attempts((stack, *workers))
+        evidence.keep_egress(folder, egress.as_json(tried), self.masker)
+        for one in tried:
+            outcome = "opened" if one.opened else "refused"
+            self.console.note(self.masker.text(f"{stack.suite.name}: egress: {one} ({outcome})"))
+        return egress.refused(stack.suite, tried)
+
     def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:
         try:
             if self.keep and stack.containers and not self.cancelled.is_set():
+                keeping.renew(stack)
                 self.console.note(f"kept {stack.name}: make ps, make env, make down with SUITE={stack.name}")
                 worker.remove_all(stack)
                 return None

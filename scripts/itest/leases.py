@@ -1,7 +1,8 @@
 """Leases: whose a stack is, as its network says on the engine, and whether its owner is dead.
 
-Where the owner's checkout is at hand, a lock tells (runs.py). Where it isn't, pid and start time do, which mean anything
-only on the same boot of the same host, in the same pid namespace. From anywhere else a lease holds until it expires.
+Where the owner's checkout is at hand, a lock tells (runs.py). Where it isn't, pid and start time do, which mean
+something only on the same boot of the same host, in the same pid namespace. From elsewhere a lease holds until it
+expires.
 """
 
 from __future__ import annotations

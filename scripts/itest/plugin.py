@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from itest import controller
+from itest import controller, processes
 from itest.controller import LAST, STACKS, Controller
 from itest.suite.schema import ISOLATIONS, nearest
 
@@ -50,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
     strategies = ", ".join(ISOLATIONS)
     config.addinivalue_line("markers", f"isolation(strategy): another strategy than the suite's: {strategies}")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker or "ITEST_STACK" in os.environ:  # of a controller, or of a run: without them it would test nobody's stack
+        processes.end_with_parent()
     config.stash[STACKS] = stacks = controller.stacks(config, _reporter(config))
     if not worker:
         config.pluginmanager.register(Controller(stacks), "itest-controller")

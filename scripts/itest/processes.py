@@ -40,7 +40,7 @@ def place() -> tuple[str, str]:
     """The boot and the pid namespace that this process's number belongs to; empty where there is no /proc."""
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return boot, os.readlink(PROC / "self/ns/pid")
+        return boot, str((PROC / "self/ns/pid").readlink())
     except OSError:
         return "", ""
 

@@ -130,7 +130,10 @@ class Stacks:
 
     def _find_or_start(self, suite: Suite) -> Stack:
         from itest import stack
+        from itest.stack import keeping
+        from itest.stack.sweep import sweep
 
+        sweep(self.root, self.report)
         kept = stack.kept(suite)
         if len(kept) > 1:
             problem = f"suite {suite.name}: several kept stacks to attach to: {', '.join(kept)}"
@@ -138,7 +141,9 @@ class Stacks:
             raise ItestError("usage", problem, hint=hint, cause="attach")
         if kept:
             self.report(f"itest: attached to {kept[0]}, which stays")
-            return stack.attach(suite, kept[0])
+            attached = stack.attach(suite, kept[0])
+            keeping.renew(attached)
+            return attached
         return self._start(suite)
 
     def _start(self, suite: Suite) -> Stack:
@@ -165,14 +170,13 @@ class Stacks:
 
     def _own(self) -> str:
         """Be known as who owns what this process starts: a run, pytest-xdist's controller or else this process."""
-        from itest import runs
-        from itest.stack.sweep import sweep
+        from itest import interrupts, leases, runs
 
         if "ITEST_LEASE" not in os.environ:
             if not self.workers:
                 self.closing.enter_context(runs.alive(self.root, self.session))
-            os.environ["ITEST_LEASE"] = f"{'keep' if self.keep_stacks else 'run'} {self.session}"
-            sweep(self.root, self.report)
+                interrupts.all_alike()
+            os.environ.update(leases.variables(self.root, self.session, keep=self.keep_stacks))
         return os.environ["ITEST_LEASE"].partition(" ")[2]
 
     def _refuse_sharing(self, found: Stack) -> None:

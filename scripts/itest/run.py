@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from itest import bake, compose, data, errors, images, pytesting, runs, verdict
+from itest import bake, compose, data, errors, images, leases, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
@@ -94,7 +94,7 @@ def _go(
     progress.versions = _versions(engine.ensure(console.note))
     sweep(root, console.note)
     progress.masker = _make_secrets(progress.suites)
-    os.environ["ITEST_LEASE"] = f"{'keep' if settings.keep else 'run'} {one.id}"
+    os.environ.update(leases.variables(root, one.id, keep=settings.keep))
     for suite in progress.suites:
         suites.check(suite)
         data.plan(suite)

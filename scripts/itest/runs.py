@@ -10,15 +10,20 @@ import fcntl
 import os
 import secrets
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from itest import processes
+
 RUNS = Path("build") / "itest"
 OWNERS = RUNS / "owners"
 KEPT = 20  # finished runs
+BEGINS_WITHIN = 60  # seconds, from its folder to its lock
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def create(root: Path) -> Run:
             continue
         break
     _point_latest(runs, run)
-    _prune(root, keep=run)
+    _prune(root)
     return Run(run, runs / run)
 
 
@@ -57,6 +62,8 @@ def alive(root: Path, owner: str) -> Iterator[None]:
     unnamed = path.with_name(f".{owner}")
     with unnamed.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(_place())
+        file.flush()
         unnamed.rename(path)  # only now: without its lock it would look like a dead one's
         try:
             yield
@@ -82,8 +89,12 @@ def owners(root: Path) -> list[str]:
 
 
 def dead(root: Path) -> list[str]:
-    """Who has died in this checkout, and is not buried yet."""
-    return sorted(name for name in _known(root) if not is_alive(root, name))
+    """Who has died in this checkout, and is not buried yet.
+
+    Not whoever shared it from another host or pid namespace: there are mounts across which locks don't tell.
+    """
+    here = _place()
+    return sorted(name for name in _known(root) if not is_alive(root, name) and _was_in(root, name, here))
 
 
 @contextmanager
@@ -113,6 +124,17 @@ def is_ours(root: Path, owner: str) -> bool:
     return (root / OWNERS / owner).exists() or (root / RUNS / owner).exists()
 
 
+def _place() -> str:
+    return f"{socket.gethostname()} {processes.place()[1]}"
+
+
+def _was_in(root: Path, owner: str, place: str) -> bool:
+    try:
+        return (root / OWNERS / owner).read_text(encoding="utf-8") == place
+    except FileNotFoundError:
+        return False
+
+
 def _known(root: Path) -> list[str]:
     """Owners that hold a lock, or held one and died."""
     return [path.name for path in (root / OWNERS).glob("[!.]*")]
@@ -124,9 +146,18 @@ def _point_latest(runs: Path, run: str) -> None:
     os.replace(new, runs / "latest")  # atomic: somebody who reads it sees the old run or the new one
 
 
-def _prune(root: Path, keep: str) -> None:
-    """A run that is still going on stays, whatever its age. keep: the one that begins, and holds no lock yet."""
-    folders = sorted(path for path in (root / RUNS).glob("2*") if path.is_dir() and not path.is_symlink())
-    finished = [path for path in folders if path.name != keep and not is_alive(root, path.name)]
+def _prune(root: Path) -> None:
+    """A run that is still going on stays, whatever its age."""
+    finished = sorted(path for path in (root / RUNS).glob("2*") if _is_over(root, path))
     for folder in finished[:-KEPT]:
         shutil.rmtree(folder, ignore_errors=True)  # another run may be pruning the same one
+
+
+def _is_over(root: Path, folder: Path) -> bool:
+    """Whether a run has written its summary, or was killed before; one that only begins holds no lock yet."""
+    if (folder / "summary.json").exists():
+        return True
+    try:
+        return time.time() - folder.stat().st_mtime > BEGINS_WITHIN and not is_alive(root, folder.name)
+    except FileNotFoundError:  # pruned meanwhile
+        return False

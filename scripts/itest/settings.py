@@ -15,7 +15,7 @@ from itest.errors import ItestError
 PREFIX = "ITEST_"
 ELSEWHERE = frozenset({"IMAGES", "DEBIAN_MIRROR", "CA_BUNDLE", "PIP_ENV"})  # settings that only images and builds read
 # What a process of the toolkit tells another; the last is for its own tests.
-INTERNAL = frozenset({"LEASE", "STACK", "ANNOUNCED", "RUNNING", "UNREACHED", "PIP_SETTINGS", "SLOW"})
+INTERNAL = frozenset({"LEASE", "OWNER", "STACK", "ANNOUNCED", "RUNNING", "UNREACHED", "PIP_SETTINGS", "SLOW"})
 DISCOVERY = re.compile(r".+_(HOST|PORT|URL|DSN)")  # `eval "$(make -s env)"` leaves these in a shell
 
 

@@ -44,15 +44,10 @@ as_postgres() {
 
 # Chained, as bash doesn't stop at a failure where the caller asks whether there was one.
 fill() {
-	mkdir -p "$PGDATA" && chmod 0700 "$PGDATA" &&
-		unpack --exclude='base/[!1]*' --exclude='base/1[0-9]*' || return
-	# Setting passwords takes template1 (base/1) and what all databases share; the others arrive meanwhile.
-	unpack --exclude=base/1 base &
-	set_passwords && wait $! || { wait && return 1; }
-}
-
-unpack() {
-	tar --extract --file "$BAKED/data.tar" --directory "$PGDATA" "$@"
+	mkdir -p "$PGDATA" &&
+		chmod 0700 "$PGDATA" &&
+		tar --extract --file "$BAKED/data.tar" --directory "$PGDATA" &&
+		set_passwords
 }
 
 # Before any server listens: nobody meets a role without its password.

@@ -20,13 +20,14 @@ from typing import IO, Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from itest import compose, data, runs
+from itest import compose, data, leases, runs
 from itest.bake import shelf
 from itest.bake.inputs import Recipe, Unbakable
 from itest.bake.roles import Role, variables_of
 from itest.compose import Project
 from itest.containers import Container
 from itest.data.data import Plan
+from itest.doors import DOOR
 from itest.errors import ItestError
 from itest.images.dockercli import query
 from itest.stack.probes import Target
@@ -53,7 +54,9 @@ class Baker:
         name = f"itest-bake-{secrets.token_hex(4)}"
         values = {variable: secrets.token_hex(16) for variable in self.suite.secret_names}
         base = self.suite.project(name, {self.recipe.variable: self.start})
-        project = replace(base, variables=values | {"ITEST_LEASE": f"run {name}"})
+        if DOOR in self.suite.services:  # sealed, it would publish nothing; what is baked is the same without
+            base = replace(base, env_files=base.env_files[:1])
+        project = replace(base, variables=values | leases.variables(base.root, name))
         with runs.alive(self.suite.root, name), _removed(project), tempfile.TemporaryFile() as file:
             container = self._start(project)
             passwords = self._fill(container)

@@ -119,7 +119,8 @@ class Baseline:
         row = self.conn.execute(asked, [self._expected, how], prepare=True).fetchone()
         assert row is not None
         answer = Answer(*row)
-        self._expected = answer.mark + 1 if answer.mark else 0
+        proves = answer.mark and answer.verdict in ("clean", "open", "reset")
+        self._expected = answer.mark + 1 if proves else 0
         return answer
 
     def _done(self, answer: Answer, ended: tuple[Session, ...]) -> Outcome:
@@ -153,6 +154,7 @@ class Baseline:
         """Raises SchemaChanged, or remembers that the DDL counted so far came to nothing."""
         changes = catalogue.changes(self.conn, self.schema, self._since)
         if changes:
+            self._expected = 0
             raise SchemaChanged(self.conn.info.dbname, changes, ended)
         if number:
             events = restoring.EVENT_TRIGGERS.format(baseline=self.schema)

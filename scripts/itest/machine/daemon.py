@@ -109,6 +109,8 @@ def _spawn(report: Callable[[str], None]) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd="/",
             start_new_session=True,
+            # It serves everybody: with the lease of whoever happened to start it, it would be taken for that one's.
+            env={name: value for name, value in os.environ.items() if not name.startswith("ITEST_")},
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from itest import doors
 from itest.compose import Project
 from itest.stack.stack import Stack
 from itest.suite.envfile import VARIABLE
@@ -14,7 +15,7 @@ from itest.suite.envfile import VARIABLE
 
 def project(stack: Stack, name: str, **variables: str) -> Project:
     """The stack's compose project, or one like it, with its images and secrets. variables: over all of that."""
-    like = replace(stack.suite.project(name), images=images(stack))
+    like = replace(stack.suite.project(name), images=images(stack) | doors.address(stack.containers))
     return replace(like, variables=secrets(stack) | variables)
 
 

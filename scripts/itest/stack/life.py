@@ -12,6 +12,8 @@ from threading import Thread
 from typing import Protocol
 
 from itest import data
+from itest.doors import DOOR
+from itest.stack import door
 from itest.stack.ready import wait_ready
 from itest.stack.stack import Stack
 
@@ -87,6 +89,8 @@ def _fill(
 def _up(stack: Stack, services: tuple[str, ...], opener: StageOpener) -> None:
     with opener("up") as line, stack.timed("up"):
         line.detail(", ".join(services))
+        if DOOR in services:
+            stack.project = door.opened(stack.suite, stack.project)
         # What they depend on is up and ready by now; compose would only wait for its own, slower health checks.
         stack.project.up(services, dependencies=False)
         stack.refresh()

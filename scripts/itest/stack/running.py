@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from itest import compose, runs
+from itest.doors import DOOR
 from itest.errors import ItestError
 from itest.stack.stack import Stack
-from itest.suite.suite import Suite
+from itest.suite.profiles import SEALED
+from itest.suite.suite import Suite, load
 
 
 def attach(suite: Suite, project: str) -> Stack:
     """The handle of a stack that runs already. Raises ItestError (service) when it doesn't."""
     stack = Stack(suite, suite.project(project))
     stack.refresh()
+    if DOOR in stack.containers and DOOR not in suite.services:  # a pytest process or a verb isn't told the profile
+        suite = load(suite.root, suite.name, SEALED)
+        stack = replace(stack, suite=suite, project=suite.project(project))
     if not stack.containers:
         hint = f"make up SUITE={suite.name}"
         raise ItestError("service", f"stack {project}: it is not running", hint=hint, cause="missing")

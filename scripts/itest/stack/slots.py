@@ -41,6 +41,13 @@ def holders(root: Path, project: str) -> dict[int, str]:
         return {number: held[number] for number in sorted(held) if not _is_free(_path(root, project, number))}
 
 
+def forget(root: Path, owner: str) -> None:
+    """Remove the files of an owner that was killed: the slots of its stacks, and its notes on which they are."""
+    with turn(root, LOCK):
+        for path in (root / SLOTS).glob(f"*{owner}*"):
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def turn(root: Path, name: str) -> Iterator[None]:
     """Wait for a lock of that name, and hold it while the block runs; nothing of it stays."""

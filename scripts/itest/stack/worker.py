@@ -16,7 +16,7 @@ from pathlib import Path
 from itest import compose, data
 from itest.containers import Container
 from itest.errors import ItestError
-from itest.stack import asstarted, places, slots
+from itest.stack import asstarted, door, places, slots
 from itest.stack.ready import wait_ready
 from itest.stack.stack import Stack
 from itest.suite import workers
@@ -33,6 +33,7 @@ def entered(stack: Stack, slot: int, owner: str, *, factor: float = 1.0, stays: 
     owner: who removes the worker's own services should this process be killed. stays: leave them to the owner anyway,
     who wants their logs. Raises ItestError (usage, service or data).
     """
+    stack = replace(stack, suite=door.of_each_worker(stack.suite))
     mine = replace(stack, slot=slot, sharers=_sharers(stack))
     if not slot or not workers.apart(stack.suite):
         yield mine
@@ -77,6 +78,7 @@ def _start(stack: Stack, mine: Stack, factor: float) -> None:
         if own:
             if compose.networks(own.name):
                 compose.remove(own.name)  # of a worker that was killed
+            own = mine.own = door.opened(mine.suite, own)
             own.up(stack.suite.per_worker, dependencies=False, start=False)
             _join(stack, own.name)
         making.result()

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from itest.compose import Project
+from itest.doors import DOOR
 from itest.errors import ItestError
-from itest.suite import envfile, resolved, schema, services, variables, yamlfile
+from itest.suite import egress, envfile, profiles, resolved, schema, services, variables, yamlfile
+from itest.suite.egress import Egress
 from itest.suite.envfile import EnvFile
+from itest.suite.profiles import PROFILES as PROFILES
 from itest.suite.resolved import Layers
 from itest.suite.schema import wrong
 from itest.suite.services import Service
@@ -22,7 +25,6 @@ from itest.suite.yamlfile import YamlFile
 __all__ = ["Service", "Suite", "check", "load", "names"]
 
 SUITES = Path("compose/suites")
-PROFILES = Path("compose/profiles")
 DEFAULTS: Mapping[str, Any] = {  # of the overlay's x-itest, which may hold no other keys
     "tests": "",  # tests/<suite>
     "migrations": [],
@@ -30,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {  # of the overlay's x-itest, which may hold no o
     "isolation": "delete",
     "tags": [],
     "per_worker": [],
+    "egress": [],
 }
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # what compose takes
 SECRET_NAME = re.compile(r"\$\{([A-Z][A-Z0-9_]*_(?:PASSWORD|SECRET|TOKEN|KEY))\b")
@@ -50,6 +53,7 @@ class Suite:
     isolation: str
     tags: tuple[str, ...]
     per_worker: tuple[str, ...]
+    egress: Egress
     services: Mapping[str, Service]
 
     @cached_property
@@ -81,11 +85,11 @@ class Suite:
 
     @property
     def stores(self) -> tuple[str, ...]:
-        """Services that hold data, and what they depend on: they start first."""
+        """Services that hold data, and what they depend on: they start first. So does the door that leads to them."""
         wanted = [name for name, service in self.services.items() if service.stores]
         for name in wanted:
             wanted.extend(other for other in self.services[name].depends_on if other not in wanted)
-        return tuple(wanted)
+        return (*wanted, *(name for name in (DOOR,) if wanted and name in self.services))
 
     def project(self, name: str, images: Mapping[str, str] | None = None) -> Project:
         """The compose project of this suite under a name of its own. images: variable -> another image, see Project."""
@@ -112,7 +116,11 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
         raise ItestError("usage", f"unknown suite {name}", hint=hint, cause="suite")
     env_file = envfile.read(root, SUITES / f"{name}.env")
     project = _project_name(root, name, env_file)
-    files = tuple(yamlfile.read(root, path) for path in _layers(root, env_file))
+    chosen = profiles.read(root, profile)
+    paths = _layers(root, env_file, env_file.get("COMPOSE_FILE", "compose/base.yaml:compose/layers/postgres.yaml:…"))
+    if chosen and (added := profiles.more(chosen)):
+        paths += _layers(root, chosen, added)
+    files = tuple(yamlfile.read(root, path) for path in paths)
     overlay = _overlay(name, env_file, files)
     members = services.read(files)
     said = _x_itest(name, overlay, members)
@@ -120,7 +128,7 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
         name=name,
         root=root,
         kept_name=project,
-        env_files=(env_file.path, *_profile(root, profile)),
+        env_files=(env_file.path, *([chosen.path] if chosen else [])),
         files=files,
         tests=_tests(root, overlay, name, said["tests"]),
         migrations=_folders(root, overlay, "migrations", said["migrations"]),
@@ -128,6 +136,7 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
         isolation=said["isolation"],
         tags=said["tags"],
         per_worker=said["per_worker"],
+        egress=said["egress"],
         services=members,
     )
 
@@ -135,6 +144,7 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
 def check(suite: Suite) -> None:
     """Check what only the resolved configuration tells, such as pinned images and ports. Raises ItestError (usage)."""
     resolved.check(suite.layers, suite.config)
+    egress.check(suite.layers, suite.config)
 
 
 def _project_name(root: Path, name: str, env_file: EnvFile) -> str:
@@ -152,10 +162,10 @@ def _project_name(root: Path, name: str, env_file: EnvFile) -> str:
     return project
 
 
-def _layers(root: Path, env_file: EnvFile) -> list[Path]:
-    """The files that COMPOSE_FILE names."""
+def _layers(root: Path, env_file: EnvFile, named: str) -> list[Path]:
+    """The files that COMPOSE_FILE names, in an env file whose value of it is given."""
     paths: list[Path] = []
-    for part in env_file.get("COMPOSE_FILE", "compose/base.yaml:compose/layers/postgres.yaml:…").split(":"):
+    for part in named.split(":"):
         if not part:
             raise env_file.wrong("COMPOSE_FILE", "has an empty entry", "one `:` between two files, none at the end")
         if not (root / part).is_file():
@@ -189,6 +199,7 @@ def _x_itest(name: str, file: YamlFile, members: Mapping[str, Service]) -> dict[
     for key in ("migrations", "fixtures", "tags", "per_worker"):
         said[key] = schema.strings(file, ("x-itest", key), said[key])
     schema.choice(file, ("x-itest", "isolation"), said["isolation"], schema.ISOLATIONS)
+    said["egress"] = egress.read(file, ("x-itest", "egress"), said["egress"])
     for member in said["per_worker"]:
         if member not in members:
             problem = f"`per_worker` names `{member}`, which is no service of this suite"
@@ -222,18 +233,3 @@ def _folder(root: Path, file: YamlFile, key: str, given: str) -> Path:
         near = [path.relative_to(root).as_posix() for top in tops for path in (root / top).glob("[!._]*/")]
         raise wrong(file, keys, f"`{key}: {given}` is no folder", schema.nearest(given, near))
     return folder
-
-
-def _profile(root: Path, profile: str) -> tuple[Path, ...]:
-    """The env file of a profile; none for no profile."""
-    if not profile:
-        return ()
-    path = PROFILES / f"{profile}.env"
-    if not (root / path).is_file():
-        known = [path.stem for path in (root / PROFILES).glob("*.env")]
-        raise ItestError("usage", f"unknown profile {profile}", hint=schema.nearest(profile, known), cause="profile")
-    env_file = envfile.read(root, path)
-    for variable in ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME"):
-        if variable in env_file.lines:
-            raise env_file.wrong(variable, "in a profile replaces the suite's own", f"set it in {SUITES}/ alone")
-    return (path,)

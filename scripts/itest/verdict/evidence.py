@@ -42,6 +42,11 @@ def keep_logs(folder: Path, stack: Stack, masker: Masker) -> dict[str, str]:
     return logs
 
 
+def keep_egress(folder: Path, text: str, masker: Masker) -> None:
+    """egress.json: what a sealed stack wanted from outside, JSON already."""
+    atomic.write(folder / "egress.json", masker.text(text))
+
+
 def keep_failure(
     folder: Path, suite: str, error: ItestError, stack: Stack | None, logs: Mapping[str, str], masker: Masker
 ) -> Path:

@@ -148,12 +148,12 @@ def test_beside_a_kept_run_the_verbs_mean_the_stack_that_up_started_and_down_rem
     assert named.run("run", "--suite", "database", f"--args={CONSTRAINTS}", ITEST_KEEP="1").code == 0
     assert named.run("up", "--suite", "database").code == 0
     by_hand, run = f"itest-database-{os.getpid()}", f"itest-database-{named.latest.resolve().name}"
-    both = [f"{by_hand}\n", f"{run}\n"]
+    both = [f"{by_hand}  kept until ", f"{run}  kept until "]
 
     listed = named.run("ps").output
     assert [name in listed for name in both] == [True, True]
     port = variables(named.run("env", "--suite", "database").output)["ITEST_POSTGRES_PORT"]
-    blocks = dict(block.split("\n", 1) for block in listed.split("\n\n"))
+    blocks = {block.split()[0]: block for block in listed.split("\n\n")}
     assert f":{port}/" in blocks[by_hand]
     assert variables(named.run("env", "--suite", run).output)["ITEST_POSTGRES_PORT"] != port
 

@@ -136,8 +136,13 @@ def test_a_view_that_a_refresh_cannot_bring_back_needs_a_fresh_database(dsn: str
     )
     baseline.prepare(conn)
     conn.execute("REFRESH MATERIALIZED VIEW m")
-    with pytest.raises(SchemaChanged, match=r"materialized view public\.m: content that a reset can't bring back"):
-        Baseline(psycopg.connect(dsn, autocommit=True)).reset()
+    with psycopg.connect(dsn, autocommit=True) as session:
+        way_back = Baseline(session)
+        for _ in range(3):
+            with pytest.raises(
+                SchemaChanged, match=r"materialized view public\.m: content that a reset can't bring back"
+            ):
+                way_back.reset()
 
 
 @pytest.mark.parametrize("statement", ["SELECT lo_put(4711, 0, 'other')", "SELECT lo_unlink(4711)"])
@@ -145,8 +150,11 @@ def test_a_seeded_large_object_that_changed_needs_a_fresh_database(dsn: str, con
     conn.execute("SELECT lo_from_bytea(4711, 'seed')")
     baseline.prepare(conn)
     conn.execute(statement.encode())
-    with pytest.raises(SchemaChanged, match="large objects: content that a reset can't bring back"):
-        Baseline(psycopg.connect(dsn, autocommit=True)).reset()
+    with psycopg.connect(dsn, autocommit=True) as session:
+        way_back = Baseline(session)
+        for _ in range(3):
+            with pytest.raises(SchemaChanged, match="large objects: content that a reset can't bring back"):
+                way_back.reset()
 
 
 def test_a_trigger_that_spoils_what_is_restored_is_contamination(conn: Conn, way_back: Baseline) -> None:
@@ -168,5 +176,8 @@ def test_truncate_has_no_event_trigger_and_notices_all_the_same(dsn: str, conn: 
     conn.execute("CREATE TABLE t (id int)")
     baseline.prepare(conn, strategy="truncate")
     conn.execute("CREATE TABLE leak AS SELECT 1 AS id")
-    with pytest.raises(SchemaChanged, match=r"table public\.leak added"):
-        Baseline(psycopg.connect(dsn, autocommit=True)).reset()
+    with psycopg.connect(dsn, autocommit=True) as session:
+        way_back = Baseline(session)
+        for _ in range(3):
+            with pytest.raises(SchemaChanged, match=r"table public\.leak added"):
+                way_back.reset()

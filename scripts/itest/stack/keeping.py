@@ -1,0 +1,52 @@
+"""Kept stacks: how long nobody has used each, and what there is of it to remove.
+
+Whoever uses one renews its lease, and until when it holds is told: an expired one stays as it is, until `make down`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from itest import compose, runs
+from itest.containers import docker
+from itest.stack.stack import Stack
+
+KEPT = runs.RUNS / "kept"  # an empty file a stack, as old as its last use
+KEPT_FOR = timedelta(days=7)
+
+
+def renew(stack: Stack) -> None:
+    """Note that somebody uses a kept stack."""
+    file = _file(stack)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
+def told(stack: Stack) -> str:
+    """Until when a stack is kept: `kept until 2026-01-09 10:00`, or since when it isn't any more."""
+    try:
+        used = datetime.fromtimestamp(_file(stack).stat().st_mtime)
+    except FileNotFoundError:
+        used = datetime.now()  # plain compose started it, and nothing of this has used it yet
+    until, renews = used + KEPT_FOR, f"make up SUITE={stack.suite.name} renews it"
+    word = "kept until" if until > datetime.now() else f"unused since {used:%Y-%m-%d}, expired"
+    return f"{word} {until:%Y-%m-%d %H:%M}; {renews}"
+
+
+def contents(stack: Stack) -> str:
+    """What would be removed with a stack: its containers by service, and how many networks and volumes."""
+    label = f"label={compose.PROJECT_LABEL}={stack.name}"
+    counted = [(kind, len(docker(kind, "ls", "--quiet", "--filter", label).split())) for kind in ("network", "volume")]
+    some = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counted if count]
+    return ", ".join([*sorted(stack.containers), *some])
+
+
+def remove(stack: Stack) -> None:
+    """Remove a kept stack, and the note on its use. Raises ItestError (engine)."""
+    stack.down()
+    _file(stack).unlink(missing_ok=True)
+
+
+def _file(stack: Stack) -> Path:
+    return stack.suite.root / KEPT / stack.name

@@ -1,0 +1,124 @@
+"""Runs that are killed, or interrupted, at random moments of all their stages: the next command leaves nothing of them.
+
+`make soak` does it 60 and 40 times, here it is 6 and 4. Another run goes on beside them all the while, unharmed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from itest import compose, processes
+from itest.stack.eventually import eventually
+
+SOAK = bool(os.environ.get("ITEST_SLOW"))
+KILLED, INTERRUPTED = (60, 40) if SOAK else (6, 4)
+TINY = """
+services:
+  redis:
+    extends: {file: defaults.yaml, service: defaults}
+    x-itest: {kind: redis}
+    image: redis:8.0.2
+    user: "999:999"
+    tmpfs: [/data]
+    volumes: [kept:/kept]
+    ports: ["127.0.0.1::6379"]
+volumes:
+  kept: {}
+"""
+TEST = "import time\ndef test_short(redis_client):\n    time.sleep(0.4)"
+LONG = """
+import pathlib, time
+
+def test_long(redis_client, stack):
+    redis_client.set("mine", "1")
+    pathlib.Path("holding").touch()
+    while pathlib.Path("holding").exists():
+        time.sleep(0.1)
+    assert redis_client.get("mine") == "1"
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(shared_checkout):
+    """A checkout with the suites `tiny`, which takes some seconds, and `long`, which ends when told to."""
+    shared_checkout.suite("tiny", TINY, test=TEST)
+    shared_checkout.suite("long", TINY, test=LONG)
+    return shared_checkout
+
+
+@contextmanager
+def neighbour(checkout) -> Iterator[str]:
+    """A run that goes on meanwhile, and must end well. Gives its id."""
+    holding = checkout.path / "holding"
+    process = checkout.start("run", "--suite", "long")
+    try:
+        eventually(lambda: holding.exists() or process.poll() is not None, timeout=60)
+        assert process.poll() is None, process.communicate()[0]
+        yield checkout.latest.resolve().name
+    finally:
+        holding.unlink(missing_ok=True)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+
+
+def left(checkout, temporary: Path, but: str) -> dict[str, list[str]]:
+    """All that runs of this checkout have on the machine. but: the id of one that may."""
+    runs = [path.name for path in (checkout.path / "build/itest").glob("2*") if path.name != but]
+    found = {f"{kind}s": things(kind, runs) for kind in ("container", "network", "volume")}
+    found["processes"] = [str(one.pid) for one in processes.left_by(runs)]
+    kept = [*(checkout.path / "build/itest/owners").iterdir(), *(checkout.path / "build/itest/slots").iterdir()]
+    found["files"] = [path.name for path in kept if but not in path.name]
+    found["temporary"] = [path.name for path in temporary.iterdir() if path.name != f"itest-{os.getuid()}"]
+    return {what: ones for what, ones in found.items() if ones}
+
+
+def things(kind: str, runs: list[str]) -> list[str]:
+    every = ["--all"] if kind == "container" else []
+    line = f'{{{{.Label "{compose.PROJECT_LABEL}"}}}}'
+    command = ["docker", kind, "ls", *every, "--filter", f"label={compose.PROJECT_LABEL}", "--format", line]
+    listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return [project for project in listing if any(run in project for run in runs)]
+
+
+def moments(rng: random.Random, count: int, whole: float) -> list[float]:
+    """Seconds after a start: at random, and yet spread over the whole."""
+    return [(number + rng.random()) * whole / count for number in range(count)]
+
+
+@pytest.mark.soak
+def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goes_on(tiny, tmp_path):
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    with neighbour(tiny) as living:
+        began = time.monotonic()
+        assert tiny.run("run", "--suite", "tiny", TMPDIR=str(tmp_path)).code == 0
+        whole = time.monotonic() - began
+        endings = [(moment, signal.SIGKILL) for moment in moments(rng, KILLED, whole)]
+        asked = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+        endings += [(moment, rng.choice(asked)) for moment in moments(rng, INTERRUPTED, whole)]
+        rng.shuffle(endings)
+        for moment, number in endings:
+            process = tiny.start("run", "--suite", "tiny", TMPDIR=str(tmp_path))
+            try:
+                process.wait(timeout=moment)
+            except subprocess.TimeoutExpired:
+                process.send_signal(number)
+            output = "" if number == signal.SIGKILL else process.communicate(timeout=30)[0]
+            process.wait(timeout=30)
+            said = f"seed {seed}, {number.name} after {moment:.2f} of {whole:.1f} s\n{output}"
+            assert process.returncode in (0, 130, -signal.SIGKILL), said
+            if number != signal.SIGKILL:
+                assert left(tiny, tmp_path, living) == {}, f"before the next command: {said}"
+            after = tiny.run("ps", TMPDIR=str(tmp_path))
+            assert after.code == 0, f"{said}{after.output}"
+            assert left(tiny, tmp_path, living) == {}, f"{said}{after.output}"
