@@ -18,7 +18,7 @@ VENV := $(PYTHON) scripts/itest/machine/venv.py
 VERB := $(VENV) scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help itest test soak lint bench up down ps logs env shell wait migrate seed engine images clean
+.PHONY: help itest test soak lint bench up down ps logs env shell wait migrate seed engine images doctor clean
 
 ##@ Run
 itest: ## run the suites: SUITE=a,b TAGS=x JOBS=n KEEP=1 PROFILE=ci ARGS='-k name'
@@ -49,6 +49,8 @@ engine: ## a Docker engine that answers, installed and started where that is pos
 	@$(PYTHON) scripts/engine.py
 images: ## every image that the suites need: pulled, or built where no registry answers
 	@$(VERB)/images.py
+doctor: ## what keeps suites from running here, or makes them slow or unsafe: SUITE=a,b ARGS=--json
+	@$(VERB)/doctor.py
 clean: ## remove this checkout's kept stacks, bakes, results and caches
 	@$(VERB)/clean.py
 

@@ -139,7 +139,7 @@ class Names(asyncio.DatagramProtocol):
     async def record(self, sender: str, host: str, kind: int, opened: bool) -> None:
         when = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         if sender not in self.services:
-            self.services[sender] = await asyncio.to_thread(service_at, sender, self.inside)
+            self.services[sender] = await asyncio.to_thread(service_at, sender)
         what = {"egress": "opened" if opened else "refused", "service": self.services[sender], "host": host}
         say(json.dumps({**what, "when": when, "ipv6": kind == AAAA}))
 
@@ -154,14 +154,14 @@ def question(data: bytes) -> tuple[str, int, int]:
     return ".".join(labels), kind, at + 5
 
 
-def service_at(sender: str, inside: str) -> str:
-    """The service that has an address: docker knows the container, `<project>-<service>-<number>.<network>`."""
+def service_at(sender: str) -> str:
+    """The service that has an address: docker knows `<project>-<service>-<number>.<project>_<network>`, or an alias."""
     try:
-        mine, name = (socket.gethostbyaddr(one)[0].partition(".")[0] for one in (inside, sender))
+        name, _, network = socket.gethostbyaddr(sender)[0].partition(".")
     except OSError:
         return sender
-    project = mine.rpartition("door-")[0]
-    return name.removeprefix(project).rpartition("-")[0] or name
+    project = network.rpartition("_")[0]
+    return name.removeprefix(f"{project}-").rpartition("-")[0] if name.startswith(f"{project}-") else name
 
 
 if __name__ == "__main__":

@@ -140,6 +140,14 @@ def remove(project: str, *, insist: bool = True) -> None:
             docker(kind, "rm", *flags, *ids, check=insist)
 
 
+def held(project: str) -> str:
+    """What the engine holds of a project: `2 containers, 1 network`, or nothing."""
+    label = f"label={PROJECT_LABEL}={project}"
+    asked = ("container", "--all"), ("network",), ("volume",)
+    counted = [(kind, len(docker(kind, "ls", *every, "--quiet", "--filter", label).split())) for kind, *every in asked]
+    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counted if count)
+
+
 def projects() -> set[str]:
     """Every compose project of which the engine holds a container, a network or a volume."""
     asked = ("container", "ls", "--all"), ("network", "ls"), ("volume", "ls")

@@ -120,7 +120,7 @@ def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
         _say(item, isolation.begin(marker.args[0] if marker else suite.isolation))
     yield
     with _blaming(item):
-        _say(item, isolation.end(last=item.stash[LAST]))
+        _say(item, isolation.end(last=item.stash.get(LAST, True)))  # not told after an interrupt
 
 
 @contextmanager

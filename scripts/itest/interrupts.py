@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from threading import Event
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE = 3  # interrupts after which stacks are left to the next command
+PATIENCE = 2  # interrupts after which stacks are left to the next command
+ONE = 1.0  # seconds within which several are one: make passes on what the terminal has sent to all, and fingers bounce
 
 
 class Interrupts:
-    """While entered, an interrupt sets `cancelled` and raises KeyboardInterrupt; once `patient`, only the third raises.
+    """While entered, an interrupt sets `cancelled` and raises KeyboardInterrupt; once `patient`, only the second does.
 
-    Patient is whoever has stacks to remove: removing takes about a second, and a person presses Ctrl-C again by then.
+    Patient is whoever has stacks to remove.
     """
 
     def __init__(self) -> None:
         self.cancelled = Event()
         self.patient = False
         self.heard = 0
+        self._last = 0.0  # when one was last counted, in seconds of the monotonic clock
 
     def __enter__(self) -> Interrupts:
         self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
@@ -32,7 +35,10 @@ class Interrupts:
 
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
         self.cancelled.set()
-        self.heard += 1
+        now = time.monotonic()
+        if self.heard and now - self._last < ONE:
+            return
+        self.heard, self._last = self.heard + 1, now
         if not self.patient or self.heard >= PATIENCE:
             raise KeyboardInterrupt
 

@@ -10,13 +10,13 @@ from threading import Event
 
 from itest import pytesting, verdict
 from itest import stack as stacks
+from itest.compose import Project
 from itest.console import Console
 from itest.doors import DOOR
 from itest.errors import ItestError
-from itest.interrupts import PATIENCE
 from itest.pytesting import PytestRun
 from itest.runs import Run
-from itest.stack import keeping, worker
+from itest.stack import egress, keeping, worker
 from itest.stack.deaths import cannot_check, died
 from itest.stack.life import Line
 from itest.stack.stack import Stack
@@ -24,6 +24,8 @@ from itest.suite.suite import Suite
 from itest.verdict import evidence
 from itest.verdict.mask import Masker
 from itest.verdict.results import ServiceStart, StageFailure, SuiteResult
+
+TRIES = 3  # at removing a stack, each of which a Ctrl-C may end
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,13 @@ class Lane:
     images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # suite -> variable -> a baked one
     timings: dict[str, float] = field(default_factory=dict)  # stages that the whole run shared, in seconds
 
+    def project(self, suite: Suite) -> Project:
+        """The compose project of a suite in this run."""
+        return suite.project(f"itest-{suite.name}-{self.run.id}", self.images.get(suite.name))
+
     def go(self, suite: Suite) -> SuiteResult:
         """Run one suite and say how it ended."""
-        stack = Stack(suite, suite.project(f"itest-{suite.name}-{self.run.id}", self.images.get(suite.name)))
+        stack = Stack(suite, self.project(suite))
         folder = self.run.folder / suite.name
         folder.mkdir()
         junit, exit_code, error = folder / "junit.xml", None, None
@@ -91,7 +97,8 @@ class Lane:
                     self.console.note(f"{suite.name}: a healthcheck cannot run, `up --wait` would fail: {broken}")
                 kept = [evidence.keep_logs(folder, one, self.masker) for one in (stack, *workers)]
                 logs = {name: log for logs in kept for name, log in logs.items()}
-                error = self._tell_egress(folder, stack, workers) or error
+                wanted_out = self._tell_egress(folder, stack, workers)
+                error = error or wanted_out
             except ItestError as problem:
                 error, logs = error or problem, {}
             if error is None:
@@ -167,7 +174,7 @@ def _interrupted(suite: Suite, folder: Path) -> ItestError:
 
 def _remove(stack: Stack) -> None:
     """Down, and again when a Ctrl-C from the terminal ended that too: the next try finds the rest."""
-    for _ in range(PATIENCE):
+    for _ in range(TRIES - 1):
         try:
             return stack.down()
         except ItestError as problem:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from itest import pytesting, verdict
+from itest import compose, pytesting, verdict
 from itest.interrupts import Interrupts
 from itest.lane import Lane
 from itest.suite import Suite
 from itest.verdict.results import StageFailure, SuiteResult
 
 TICK = 0.2  # seconds until an interrupt is answered on the terminal
-ANSWERS = (
-    "",
-    "interrupted: removing the stacks",
-    "still removing them; once more leaves the rest to the next make",
-)
+ANSWER = "interrupted: removing the stacks; once more leaves that to the next make"
 
 
 def run_all(
@@ -43,9 +39,9 @@ def run_all(
             if interrupts.heard > answered:
                 answered = interrupts.heard
                 waiting.clear()
-                report(ANSWERS[min(answered, len(ANSWERS) - 1)])
+                report(ANSWER)
     except KeyboardInterrupt:
-        results |= {suite.name: _abandoned(suite) for suite in running.values()}
+        results |= {suite.name: _abandoned(suite, lane.project(suite).name) for suite in running.values()}
     except BaseException:
         interrupts.cancelled.set()  # a bug in one lane: the others clean up before its traceback is shown
         pool.shutdown(wait=True, cancel_futures=True)
@@ -54,7 +50,9 @@ def run_all(
     return results
 
 
-def _abandoned(suite: Suite) -> SuiteResult:
-    message = f"suite {suite.name}: interrupted, and what is left of its stack too"
-    failure = StageFailure("interrupted", "interrupted", message, "make down ALL=1, or any next run, removes it")
+def _abandoned(suite: Suite, project: str) -> SuiteResult:
+    left = compose.held(project)
+    message = f"suite {suite.name}: interrupted" + (f", and this is left of {project}: {left}" if left else "")
+    hint = "any next make removes it, such as `make ps`" if left else ""
+    failure = StageFailure("interrupted", "interrupted", message, hint)
     return verdict.stopped(suite.name, failure, timings={}, services={})

@@ -7,7 +7,7 @@ attach to the suite's kept stack, or start one and remove it afterwards. pytest-
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,10 +60,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Running(Path(running)), "itest-running")
 
 
-@pytest.hookimpl(trylast=True)  # of a controller, when its workers have ended
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around all others, which may raise; of a controller, its workers' end
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     # Not at unconfigure: pytest-xdist waits for a worker until this is done, and may kill it afterwards.
-    session.config.stash[STACKS].close()
+    try:
+        return (yield)
+    finally:
+        session.config.stash[STACKS].close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,8 +64,10 @@ def run(root: Path, settings: Settings, console: Console) -> int:
             _conclude(root, console, one, progress, error)
             raise
         code = _conclude(root, console, one, progress, error)
-    if interrupts.heard >= PATIENCE:
-        os._exit(code)  # not sys.exit, which would wait for what was just given up
+        if interrupts.heard >= PATIENCE:
+            sys.stdout.flush()
+            # Not sys.exit, which would wait for what was just given up; as a dead owner, which the next command buries.
+            os._exit(code)
     return code
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 
 from itest.data import baseline, fixtures, fixtures_redis, migrate, migrations, sql, template
 from itest.data.baseline import Contaminated, SchemaChanged
@@ -41,10 +42,15 @@ class Plan:
         return self.suite.isolation != "none"
 
     @property
+    def strategy(self) -> baseline.Strategy:
+        """How databases are brought back: without the privileges of `delete` where the suite says so."""
+        return "truncate" if self.suite.isolation == "truncate" else "delete"
+
+    @property
     def fingerprint(self) -> str:
-        """Changes when any of the files does."""
+        """Changes when any of the files does, or the way back."""
         files = [*(one.file for one in self.migrations), *(one.file for one in self.fixtures)]
-        told = "".join(f"{file.path}\0{file.text}\0" for file in files)
+        told = "".join(f"{file.path}\0{file.text}\0" for file in files) + self.strategy.removeprefix("delete")
         return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -84,7 +90,7 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
             applied = migrate.apply(addresses[one.databases[0]], one.migrations)
             done.append(_count(len(applied), "migration"))
         for session in sessions:
-            baseline.prepare(session, baseline.MIGRATED)
+            baseline.prepare(session, baseline.MIGRATED, strategy=one.strategy)
         for name, service in one.suite.services.items():
             if service.kind == "redis" and name in addresses:
                 _flush(addresses[name])
@@ -92,9 +98,9 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
             loaded = fixtures.load(wanted, addresses)
             done.append(_count(sum(each.files for each in loaded), "fixture"))
         for session in sessions:
-            baseline.prepare(session, fingerprint=one.fingerprint)
+            baseline.prepare(session, fingerprint=one.fingerprint, strategy=one.strategy)
         if one.sealed:
-            done.extend(f"ended {who}" for session in sessions for who in template.seal(session))
+            done.extend(said for session in sessions for said in _seal(one, session))
     return ", ".join(done) or "no data"
 
 
@@ -134,6 +140,16 @@ def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
 
 def _is_seeded(one: Plan, session: psycopg.Connection) -> bool:
     return baseline.fingerprint(session) == one.fingerprint and (template.is_sealed(session) or not one.sealed)
+
+
+def _seal(one: Plan, session: psycopg.Connection) -> list[str]:
+    """Seal the template, and say whom that disconnected. A role that may not is content with `truncate` alone."""
+    try:
+        return [f"ended {who}" for who in template.seal(session)]
+    except ItestError as error:
+        if one.strategy == "truncate" and isinstance(error.__cause__, InsufficientPrivilege):
+            return ["no sealed copy, as the role may not create databases"]
+        raise
 
 
 def _rewind(session: psycopg.Connection) -> None:

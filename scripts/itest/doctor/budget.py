@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -69,11 +69,10 @@ def healthcheck(service: Mapping[str, Any], image: Mapping[str, Any] | None) -> 
     test = own.get("test") or inherited.get("Test")
     if own.get("disable") or not test or test[0] == "NONE":
         return None
-    given = {_snake(key): value / 1e9 for key, value in inherited.items() if isinstance(value, int) and value}
-    if "retries" in given:
-        given["retries"] = inherited["Retries"]
-    given |= {key: value if key == "retries" else seconds(value) for key, value in own.items() if key != "test"}
-    return Healthcheck(**{key: value for key, value in given.items() if value})
+    retries = own.get("retries") or inherited.get("Retries") or Healthcheck.retries
+    given = {_snake(key): value / 1e9 for key, value in inherited.items() if key not in ("Test", "Retries") and value}
+    given |= {key: seconds(value) for key, value in own.items() if key not in ("test", "retries", "disable")}
+    return replace(Healthcheck(retries=retries), **{key: value for key, value in given.items() if value})
 
 
 def seconds(text: str) -> float:

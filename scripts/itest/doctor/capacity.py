@@ -1,4 +1,4 @@
-"""What of the engine or the machine would keep a run from starting, or make it fail by chance: pure, on what was seen."""
+"""What of the engine or the machine keeps a run from starting, or makes it fail by chance: pure, on what was seen."""
 
 from __future__ import annotations
 

@@ -56,6 +56,8 @@ def examine(root: Path, names: Sequence[str], profile: str = "") -> Diagnosis:
     chains = {}
     for one in loading:
         found, budget = files.examine(one, held)
+        if not seen.compose:  # what it says of the files is that it isn't there
+            found = [finding for finding in found if finding.id != "compose"]
         findings += [*found, *files.examine_workers(one)]
         if budget:
             chains[one.name] = budget

@@ -68,7 +68,7 @@ def examine(loaded: Loaded, held: Mapping[str, Mapping[str, Any]]) -> tuple[list
 
 
 def examine_workers(loaded: Loaded) -> Iterator[Finding]:
-    """Whether `ARGS='-n 4'` would be refused. Not in a thread: it sets variables of this process for compose to read."""
+    """Whether `ARGS='-n 4'` would be refused. Not for threads: it sets variables of this process for compose."""
     if loaded.suite is None or loaded.config is None or loaded.findings:
         return
     try:
@@ -79,4 +79,5 @@ def examine_workers(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _refused(name: str, id: str, error: ItestError) -> Finding:
-    return replace(refusal(id, error, STOPS), suites=(name,))
+    overlay = f"{suite.SUITES}/{name}.yaml"
+    return replace(refusal(id, error, STOPS, elsewhere=overlay), suites=(name,))

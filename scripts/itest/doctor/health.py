@@ -78,7 +78,8 @@ def _missing(subject: Subject, name: str, service: Config, condition: str) -> Fi
     certain = off or subject.image(service) is not None
     place = subject.at_service(name, "healthcheck")
     if condition == "service_healthy" and certain:
-        what = f"`{name}` has {'its healthcheck disabled' if off else 'no healthcheck'}, and others wait until it is healthy"
+        without = "its healthcheck disabled" if off else "no healthcheck"
+        what = f"`{name}` has {without}, and others wait until it is healthy"
         why = "compose gives up on them: a container without a healthcheck is never healthy"
         return subject.finding("error", "never-healthy", place, what, why, f"healthcheck: {{test: […], {WHOLE}}}")
     what = f"`{name}` has no healthcheck"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from itest import compose, runs
+from itest import compose, leases
 from itest.bake import shelf
 from itest.doctor.finding import MACHINE, Finding
 from itest.images import store
@@ -16,36 +15,34 @@ from itest.images.dockercli import query
 
 @dataclass(frozen=True)
 class Leftovers:
-    """kept, dead: projects of this checkout. others: how many stacks of others there are.
+    """kept: stacks of this checkout; dead: whose owner was killed, as seen from here; others: stacks of anybody else's.
 
-    bakes: of this checkout; images: that the toolkit built; both how many and bytes.
+    bakes: of this checkout, how many and bytes; images: how many the toolkit built, stand-ins and their bases included.
     """
 
     kept: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
     others: int = 0
     bakes: tuple[int, int] = (0, 0)
-    images: tuple[int, int] = (0, 0)
+    images: int = 0
 
     def __str__(self) -> str:
-        bakes, images = self.bakes, self.images
-        stacks = f"{len(self.kept)} kept stacks ({self.others} of others)"
-        return f"{stacks}, {bakes[0]} bakes {bakes[1] / 1e6:.0f} MB, {images[0]} built images {images[1] / 1e9:.1f} GB"
+        stacks = f"{len(self.kept)} kept stacks, {self.others} of others"
+        return f"{stacks}; {self.bakes[0]} bakes, {self.bakes[1] / 1e6:.0f} MB; {self.images} images built here"
 
 
 def look(root: Path) -> Leftovers:
     """Ask the engine. Raises ItestError (engine) where it doesn't answer."""
-    leases = compose.leases()
-    here = _projects_of(root)
-    kept = [name for name, lease in leases.items() if not lease.startswith("run ") and name in here]
-    dead = [name for name, lease in leases.items() if lease.startswith("run ") and _is_dead(root, lease, name in here)]
+    found = leases.on_engine()
+    dead = {one.project for one in leases.dead(root, found)}
+    here = set(compose.project_labels({compose.WORKING_DIR_LABEL: str(root / "compose")}))
     baked = [one for one in shelf.everything() if one.checkout == shelf.checkout_of(root)]
     return Leftovers(
-        tuple(sorted(kept)),
+        tuple(sorted(one.project for one in found if one.kind != "run" and one.project in here)),
         tuple(sorted(dead)),
-        len([name for name in leases if name not in here and name not in dead]),
+        len({one.project for one in found} - here - dead),
         (len(baked), sum(one.size for one in baked)),
-        _built(),
+        len(set(query("image", "ls", "--quiet", "--filter", f"label={store.HASH}").stdout.split())),
     )
 
 
@@ -59,20 +56,3 @@ def examine(left: Leftovers) -> Iterator[Finding]:
         what = f"kept: {', '.join(left.kept)}"
         why = "kept stacks hold memory and a network each until somebody takes them down"
         yield Finding("note", "kept-stack", MACHINE, what, why, "make ps; make down SUITE=…, or make down ALL=1")
-
-
-def _projects_of(root: Path) -> set[str]:
-    label = {compose.WORKING_DIR_LABEL: str(root / "compose")}
-    return set(compose.project_labels(label))
-
-
-def _is_dead(root: Path, lease: str, here: bool) -> bool:
-    owner = lease.partition(" ")[2]
-    return (here or runs.is_ours(root, owner)) and not runs.is_alive(root, owner)
-
-
-def _built() -> tuple[int, int]:
-    """Stand-ins, their bases and built images. Layers that several share count for each, as docker itself counts."""
-    ids = sorted(set(query("image", "ls", "--quiet", "--filter", f"label={store.HASH}").stdout.split()))
-    found = json.loads(query("image", "inspect", *ids).stdout or "[]") if ids else []
-    return len(found), sum(one.get("Size", 0) for one in found)

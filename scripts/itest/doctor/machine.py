@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -119,11 +120,15 @@ def _ask() -> tuple[dict[str, Any], float]:
     info: dict[str, Any] = json.loads(done.stdout) if done and done.stdout.startswith("{") else {}
     if not info.get("SystemTime"):
         return info, 0.0
-    said = str(info["SystemTime"])  # RFC 3339 with nanoseconds, of which Python 3.10 reads six digits
-    zone = "+00:00" if said.endswith("Z") else said[-6:]
-    fraction = float(f"0{said[19:].rstrip('Z').partition('+')[0].rpartition('-')[2]}" if "." in said[19:] else 0)
-    told = datetime.fromisoformat(said[:19] + zone).timestamp() + fraction
+    told = moment(str(info["SystemTime"]))
     return info, told - answered if told > answered else min(0.0, told - asked)
+
+
+def moment(text: str) -> float:
+    """RFC 3339 with nanoseconds, of which Python 3.10 reads six digits, as seconds since the epoch."""
+    fraction = re.search(r"\.\d+", text)
+    whole = text.replace(fraction[0], "") if fraction else text
+    return datetime.fromisoformat(whole.replace("Z", "+00:00")).timestamp() + float(fraction[0] if fraction else 0)
 
 
 def _subnets() -> list[Network]:

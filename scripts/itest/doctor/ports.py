@@ -39,7 +39,7 @@ def _taken(file: EnvFile, variable: str, port: int, holder: str) -> Finding:
         "port-taken",
         file.where(variable),
         f"port {port} of PROFILE={profile} is taken {who}",
-        f"`make up PROFILE={profile}` of a suite that publishes it would fail; without the profile any free port serves",
+        f"`make up PROFILE={profile}` of a suite that publishes it fails; without the profile any free port serves",
         f"{mend}; or another {variable}",
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from itest.doctor.finding import Finding, Severity
 from itest.doctor.subject import Config, Subject
@@ -17,7 +18,7 @@ MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 
 @dataclass(frozen=True)
 class Rule:
-    """key: of the service, where it stands or would; looser: tells from a resolved service whether the rule is broken."""
+    """key: of the service, where it stands or would; looser: of a resolved service, whether it breaks the rule."""
 
     severity: Severity
     id: str
@@ -28,7 +29,7 @@ class Rule:
     mend: str
 
 
-def _limit(service: Config, kind: str) -> object:
+def _limit(service: Config, kind: str) -> Any:
     return (((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}).get(kind)
 
 
@@ -122,7 +123,7 @@ RULES = (
         "note",
         "no-pids-limit",
         "pids_limit",
-        lambda one: not (one.get("pids_limit") or _limit(one, "pids")),
+        lambda one: int(one.get("pids_limit") or _limit(one, "pids") or 0) <= 0,
         "may start any number of processes",
         "a loop that forks stops the whole machine",
         f"{DEFAULTS}, or pids_limit: 200",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from itest.doctor.finding import Finding
@@ -20,7 +21,11 @@ def examine(subject: Subject) -> Iterator[Finding]:
 
 
 def _ports(subject: Subject) -> Iterator[Finding]:
-    for name, address, (port, _) in fixed_ports(subject.config):
+    fixed = list(fixed_ports(subject.config))
+    times = Counter(port for _, _, port in fixed)
+    for name, address, (port, protocol) in fixed:
+        if times[port, protocol] > 1:
+            continue  # `shared-port` says worse of it
         variable = f"{name.upper().replace('-', '_')}_PORT"
         what = f"`{name}` publishes the fixed port {port}"
         mend = f'"{address or "127.0.0.1"}:${{{variable}:-}}:…": any free one, unless a profile sets {variable}'

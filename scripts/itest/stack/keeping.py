@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from itest import compose, runs
-from itest.containers import docker
 from itest.stack.stack import Stack
 
 KEPT = runs.RUNS / "kept"  # an empty file a stack, as old as its last use
@@ -35,11 +34,8 @@ def told(stack: Stack) -> str:
 
 
 def contents(stack: Stack) -> str:
-    """What would be removed with a stack: its containers by service, and how many networks and volumes."""
-    label = f"label={compose.PROJECT_LABEL}={stack.name}"
-    counted = [(kind, len(docker(kind, "ls", "--quiet", "--filter", label).split())) for kind in ("network", "volume")]
-    some = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counted if count]
-    return ", ".join([*sorted(stack.containers), *some])
+    """What goes with a stack: `2 containers, 1 network (postgres, redis)`."""
+    return f"{compose.held(stack.name)} ({', '.join(sorted(stack.containers))})"
 
 
 def remove(stack: Stack) -> None:

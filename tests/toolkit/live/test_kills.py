@@ -116,9 +116,73 @@ def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goe
             output = "" if number == signal.SIGKILL else process.communicate(timeout=30)[0]
             process.wait(timeout=30)
             said = f"seed {seed}, {number.name} after {moment:.2f} of {whole:.1f} s\n{output}"
-            assert process.returncode in (0, 130, -signal.SIGKILL), said
+            assert process.returncode in (0, 130, -number), said  # by the signal itself before anybody listens
             if number != signal.SIGKILL:
                 assert left(tiny, tmp_path, living) == {}, f"before the next command: {said}"
             after = tiny.run("ps", TMPDIR=str(tmp_path))
             assert after.code == 0, f"{said}{after.output}"
             assert left(tiny, tmp_path, living) == {}, f"{said}{after.output}"
+
+
+STUBBORN = """
+import os, pathlib, signal, time
+
+def test_stubborn(redis_client):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pathlib.Path("stubborn").write_text(str(os.getpid()))
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def stubborn(tiny):
+    """A checkout with a suite `stubborn`, whose test ignores Ctrl-C; and where that notes its pid."""
+    tiny.suite("stubborn", TINY, test=STUBBORN)
+    note = tiny.path / "stubborn"
+    note.unlink(missing_ok=True)
+    return tiny, note
+
+
+def test_a_second_interrupt_stops_waiting_says_what_is_left_and_the_next_command_removes_it(stubborn, tmp_path):
+    checkout, note = stubborn
+    process = checkout.start("run", "--suite", "stubborn", TMPDIR=str(tmp_path))
+    eventually(lambda: note.exists() and note.read_text(), timeout=60)
+    process.send_signal(signal.SIGINT)
+    for line in process.stdout:
+        if "interrupted: removing the stacks; once more leaves that to the next make" in line:
+            break
+    while process.poll() is None:  # those of the same second count as one
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    output = process.communicate(timeout=5)[0]
+    assert process.returncode == 130, output
+    project = f"itest-stubborn-{checkout.latest.resolve().name}"
+    assert f"and this is left of {project}: 1 container, 1 network, 1 volume\n" in output
+    eventually(lambda: processes.started(int(note.read_text())) is None), "its pytest ended with it"
+    assert f"removing {project}, left by a run that was killed" in checkout.run("ps").output
+    assert left(checkout, tmp_path, but="none") == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_plain_pytest_that_is_asked_to_end_removes_its_stack(stubborn, tmp_path, number):
+    checkout, note = stubborn
+    process = checkout.start_pytest("tests/stubborn")
+    eventually(lambda: note.exists() and note.read_text(), timeout=60)
+    process.send_signal(number)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 2, output
+    assert "itest: starting itest-stubborn-" in output
+    assert things("network", [f"itest-stubborn-{process.pid}"]) == []
+
+
+def test_the_workers_of_a_plain_pytest_that_is_killed_end_with_it(stubborn, tmp_path):
+    checkout, note = stubborn
+    process = checkout.start_pytest("-n", "1", "tests/stubborn")
+    eventually(lambda: note.exists() and note.read_text(), timeout=60)
+    process.kill()
+    process.wait()
+    eventually(lambda: processes.started(int(note.read_text())) is None)
+    assert things("network", [f"itest-stubborn-{process.pid}"]) != []
+    assert f"removing itest-stubborn-{process.pid}-" in checkout.run("ps").output
+    assert things("network", [f"itest-stubborn-{process.pid}"]) == []
+    assert left(checkout, tmp_path, but="none") == {}

@@ -229,7 +229,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "migrations:",
         "zoo:",
         f"{OVERLAY}:3: unknown key `zoo` in `x-itest`\n"
-        "hint: known: fixtures, isolation, migrations, per_worker, tags, tests",
+        "hint: known: egress, fixtures, isolation, migrations, per_worker, tags, tests",
     ),
     "an unknown key of a service": (
         APP,
@@ -582,8 +582,22 @@ def test_a_profile_may_not_replace_the_layers(repo):
     repo.write("compose/profiles/dev.env", f"APP_PORT=8000\nCOMPOSE_FILE={APP}\n")
     assert repo.refusal(lambda: repo.load(profile="dev")) == (
         "compose/profiles/dev.env:2: COMPOSE_FILE in a profile replaces the suite's own\n"
-        "hint: set it in compose/suites/ alone"
+        "hint: set it in compose/suites/ alone, or begin with ${COMPOSE_FILE}: to add a file"
     )
+
+
+def test_a_profile_may_add_a_layer(repo):
+    repo.write("compose/profiles/more.yaml", "services:\n  app:\n    mem_limit: 1g\n")
+    repo.write("compose/profiles/dev.env", "COMPOSE_FILE=${COMPOSE_FILE}:compose/profiles/more.yaml\n")
+    loaded = repo.load(profile="dev")
+    assert [file.path.name for file in loaded.files] == ["base.yaml", "store.yaml", "app.yaml", "api.yaml", "more.yaml"]
+    assert loaded.config["services"]["app"]["mem_limit"] == str(2**30)
+
+
+def test_a_layer_that_a_profile_adds_must_exist(repo):
+    repo.write("compose/profiles/dev.env", "COMPOSE_FILE=${COMPOSE_FILE}:compose/profiles/more.yaml\n")
+    said = "compose/profiles/dev.env:1: COMPOSE_FILE names `compose/profiles/more.yaml`, which does not exist"
+    assert repo.refusal(lambda: repo.load(profile="dev")).startswith(said)
 
 
 @pytest.mark.parametrize("file", [ENV, STORE])
