@@ -67,13 +67,12 @@ async def listen(host: str, port: int, targets: dict[str, Address]) -> None:
             first, target = await choose(reader, targets)
             there, onwards = await asyncio.wait_for(asyncio.open_connection(*target), PATIENCE)
         except (OSError, LookupError, asyncio.TimeoutError):
-            return refuse(writer)
+            return writer.transport.abort()
         onwards.write(first)
         try:
             await asyncio.gather(copy(reader, onwards), copy(there, writer))
-        except OSError:  # one side broke the connection, so the other sees it broken too
-            refuse(writer)
-            refuse(onwards)
+        except OSError:
+            pass  # one side broke the connection, so the other sees it broken too
         finally:
             writer.close()
             onwards.close()
@@ -100,13 +99,6 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         await writer.drain()
     if writer.can_write_eof():
         writer.write_eof()
-
-
-def refuse(writer: asyncio.StreamWriter) -> None:
-    """Reset a connection: the nearest to `refused` that one who has accepted it can say."""
-    if not writer.transport.is_closing():
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
 
 
 class Names(asyncio.DatagramProtocol):

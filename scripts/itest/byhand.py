@@ -27,7 +27,10 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     _refuse_other(suite)
     with console.stage(suite.name, "images") as line:
         told = [images.describe(images.ensure(images.needs_of(suite.config), line.update))]
-        baked = bake.ensure(suite, line.update, running=suite.kept_name) if given.bake else bake.Baked()
+        baked = bake.Baked()
+        if given.bake:
+            shared = bake.Repository(given.bake_repository)
+            baked = bake.ensure(suite, line.update, running=suite.kept_name, repository=shared)
         line.detail(", ".join([*told, *baked.done]))
     for note in baked.notes:
         console.note(note)

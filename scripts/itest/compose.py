@@ -112,7 +112,7 @@ class Project:
                 yield
         except DockerException as error:
             profile = ",".join(path.stem for path in self.env_files[1:])
-            raise refusals.explain(error, category, cause, what, profile=profile, holder=_holder) from error
+            raise refusals.explain(error, category, cause, what, profile=profile) from error
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -185,13 +185,6 @@ def leases() -> dict[str, str]:
     line = '{{.Label "com.docker.compose.project"}} {{.Label "itest.lease"}}'
     listing = docker("network", "ls", "--filter", "label=itest.lease", "--format", line)
     return dict(entry.split(" ", 1) for entry in listing.splitlines())
-
-
-def _holder(port: int) -> str:
-    """The itest stack that publishes a port of the host; empty when it is something else."""
-    ours = leases()
-    holding = (one.project for one in containers({}) if port in {published for _, published in one.ports.values()})
-    return next((project for project in holding if project in ours), "")
 
 
 @contextmanager

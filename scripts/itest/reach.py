@@ -156,7 +156,9 @@ class Stacks:
         suites.check(suite)
         os.environ.update(images.pin(suite.config, suite.texts))
         images.ensure(images.needs_of(suite.config), self.report)
-        baked = bake.ensure(suite, self.report) if settings.read().bake else bake.Baked()
+        given = settings.read()
+        shared = bake.Repository(given.bake_repository)
+        baked = bake.ensure(suite, self.report, repository=shared) if given.bake else bake.Baked()
         own = Stack(suite, suite.project(self._name(suite), baked.images))
         if not self.keep_stacks:
             self.closing.callback(own.down)

@@ -141,7 +141,9 @@ def _bring_images(
     needs = [need for suite in chosen for need in images.needs_of(suite.config)]
     with console.stage("", "images") as line:
         reports = images.ensure(needs, line.update, cancelled=interrupts.cancelled)
-        baked = {suite.name: bake.ensure(suite, line.update) for suite in chosen} if settings.bake else {}
+        shared = bake.Repository(settings.bake_repository)
+        bakes = chosen if settings.bake else ()
+        baked = {suite.name: bake.ensure(suite, line.update, repository=shared) for suite in bakes}
         line.detail(", ".join([images.describe(reports), *(words for one in baked.values() for words in one.done)]))
     for note in (note for one in baked.values() for note in one.notes):
         console.note(note)

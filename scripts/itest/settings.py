@@ -16,6 +16,10 @@ PREFIX = "ITEST_"
 ELSEWHERE = frozenset({"IMAGES", "DEBIAN_MIRROR", "CA_BUNDLE", "PIP_ENV"})  # settings that only images and builds read
 # What a process of the toolkit tells another; the last is for its own tests.
 INTERNAL = frozenset({"LEASE", "OWNER", "STACK", "ANNOUNCED", "RUNNING", "UNREACHED", "PIP_SETTINGS", "SLOW"})
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+# A repository as docker names it, without a tag, and with a `/`: a mistyped word is none
+# (https://pkg.go.dev/github.com/distribution/reference).
+REPOSITORY = re.compile(r"[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*(?::\d+)?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+")
 DISCOVERY = re.compile(r".+_(HOST|PORT|URL|DSN)")  # `eval "$(make -s env)"` leaves these in a shell
 
 
@@ -27,10 +31,10 @@ class Settings:
     tags: str = ""  # only suites that have one of these tags, comma-separated
     jobs: int = 0  # suites side by side; 0: from cores, memory and what else runs
     keep: bool = False  # leave the stacks running after the tests
-    profile: str = ""  # values from compose/profiles/<profile>.env: dev, ci
+    profile: str = ""  # values from compose/profiles/<profile>.env: dev, ci, sealed
     args: str = ""  # arguments passed on to pytest, or to the verb's own command
     service: str = ""  # the service that `logs` and `shell` are about
-    bake: bool = True  # start databases from images in which their migrations and fixtures are done
+    bake: str = "on"  # start databases from images that have it all; "" doesn't; a repository shares them
     engine: str = "auto"  # off: never install or start an engine
     timeout_factor: float = 1.0  # multiplies every readiness deadline, for a slow machine
     all: bool = False  # `down` and `clean`: everything of this checkout
@@ -42,6 +46,11 @@ class Settings:
     @property
     def tag_list(self) -> list[str]:
         return _words(self.tags)
+
+    @property
+    def bake_repository(self) -> str:
+        """The repository through which bakes are shared; empty for none."""
+        return self.bake if "/" in self.bake else ""
 
     @property
     def arguments(self) -> list[str]:
@@ -70,10 +79,13 @@ def read() -> Settings:
 def parse(name: str, text: str, shown: str) -> Any:
     """The value of a setting. shown: how it was given. Raises ItestError (usage) for a value that can't be meant."""
     kind = type(getattr(Settings, name))
-    if kind is bool:
-        if text.lower() not in ("0", "1", "true", "false", "yes", "no", "on", "off"):
-            raise _wrong(shown, "1 or 0")
-        return text.lower() in ("1", "true", "yes", "on")
+    if name == "bake" and REPOSITORY.fullmatch(text):
+        return text
+    if name == "bake" or kind is bool:
+        if text.lower() not in YES + NO:
+            raise _wrong(shown, "1 or 0" if kind is bool else "1, 0 or a repository like registry.example/team/bake")
+        on = text.lower() in YES
+        return on if kind is bool else Settings.bake * on
     if kind is str:
         if name == "engine" and text not in ("auto", "off"):
             raise _wrong(shown, "auto or off")

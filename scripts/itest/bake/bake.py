@@ -13,6 +13,7 @@ from pathlib import Path
 from itest import data
 from itest.bake import inputs, shelf
 from itest.bake.inputs import Recipe, Unbakable
+from itest.bake.registry import Repository
 from itest.bake.shelf import Shelved
 from itest.data.data import Plan
 from itest.errors import ItestError
@@ -34,11 +35,13 @@ class Baked:
     notes: list[str] = field(default_factory=list)
 
 
-def ensure(suite: Suite, report: Callable[[str], None], *, running: str = "") -> Baked:
+def ensure(
+    suite: Suite, report: Callable[[str], None], *, running: str = "", repository: Repository | None = None
+) -> Baked:
     """Have a bake of every PostgreSQL of a suite whose images are present, making those that are missing.
 
     Also names them in the suite's resolved configuration. report: gets a line at every change. running: a project whose
-    databases stay what they are, baked or not, if it has any.
+    databases stay what they are, baked or not, if it has any. repository: through which bakes are shared.
     Raises ItestError (interrupted) alone: whatever else goes wrong is noted, and that database starts without a bake.
     """
     baked = Baked()
@@ -54,7 +57,7 @@ def ensure(suite: Suite, report: Callable[[str], None], *, running: str = "") ->
                 recipe = inputs.recipe(
                     suite, plan, service, _base_id(suite, service), datetime.now(timezone.utc).date()
                 )
-                _obtain(suite, plan, recipe, baked, report)
+                _obtain(suite, plan, recipe, repository or Repository(""), baked, report)
                 variable, reference = recipe.variable, recipe.reference
         except Unbakable as reason:
             baked.notes.append(f"{suite.name}: {service} is not baked: {reason}")
@@ -75,16 +78,22 @@ def _base_id(suite: Suite, service: str) -> str:
     return found[image].id
 
 
-def _obtain(suite: Suite, plan: Plan, recipe: Recipe, baked: Baked, report: Callable[[str], None]) -> None:
-    """Have one bake: there it is, or another process is making it, or this one does."""
+def _obtain(
+    suite: Suite, plan: Plan, recipe: Recipe, repository: Repository, baked: Baked, report: Callable[[str], None]
+) -> None:
+    """Have one bake: there it is, or another process is making it, or a registry has it, or this one makes it."""
     if shelf.has(recipe.reference):
         return
     lock = Path(tempfile.gettempdir(), f"itest-{os.getuid()}", "bakes", f"{recipe.hash}.lock")
     with exclusive(lock, waiting=lambda: report(f"waiting for another process that bakes {recipe.reference}")):
         if store.find([recipe.reference]):
             return
-        baked.done.append(_make(suite, plan, recipe, report))
+        pulled = repository.pull(recipe, report, baked.notes.append)
+        how = f"{recipe.service} of {suite.name} pulled" if pulled else _make(suite, plan, recipe, report)
+        baked.done.append(how)
         shelf.prune(suite.root, baked.notes.append, keep=[recipe.reference])
+    if not pulled:
+        repository.push(recipe, report, baked.notes.append)  # who waited for the lock need not wait for this
 
 
 def _make(suite: Suite, plan: Plan, recipe: Recipe, report: Callable[[str], None]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -42,14 +42,21 @@ class Shelved:
 
 def labels(recipe: Recipe, root: Path, suite: str, size: int) -> dict[str, str]:
     """What is written on a new one."""
+    return _told_by(recipe) | {CHECKOUT: checkout_of(root), SUITE: suite, BYTES: str(size)}
+
+
+def differs(labels: Mapping[str, str], recipe: Recipe) -> str:
+    """The label by which an image is another than a recipe's bake; empty where it is that."""
+    return next((name for name, value in _told_by(recipe).items() if labels.get(name) != value), "")
+
+
+def _told_by(recipe: Recipe) -> dict[str, str]:
+    """The labels that every bake of a recipe has, wherever it was made."""
     return {
         BAKE: recipe.hash,
         GROUND: recipe.ground,
         MIGRATIONS: " ".join(recipe.migrations),
         ONLY_ROWS: str(recipe.only_rows).lower(),
-        CHECKOUT: checkout_of(root),
-        SUITE: suite,
-        BYTES: str(size),
     }
 
 

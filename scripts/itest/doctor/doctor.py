@@ -31,7 +31,7 @@ class Diagnosis:
 def examine(root: Path, names: Sequence[str], profile: str = "") -> Diagnosis:
     """Examine the machine and these suites. Nothing is started or changed.
 
-    Raises ItestError (usage) only for what is no finding: a broken compose/images/standins.yaml.
+    Raises ItestError (usage) for what is no finding: an unknown suite or profile, a broken standins.yaml.
     """
     compose.scrub_environment()
     with ThreadPoolExecutor(8) as pool:

@@ -33,10 +33,15 @@ class Loaded:
 
 
 def load(root: Path, name: str, profile: str = "") -> Loaded:
-    """Read a suite and let compose resolve it; every refusal on the way is a finding."""
+    """Read a suite and let compose resolve it; every refusal on the way is a finding.
+
+    Raises ItestError (usage) for an unknown suite or profile: that is a mistyped argument.
+    """
     try:
         one = suite.load(root, name, profile)
     except ItestError as error:
+        if error.cause == "profile" or name not in suite.names(root):
+            raise
         return Loaded(name, (_refused(name, "suite" if error.cause == "config" else error.cause, error),))
     try:
         config = one.config

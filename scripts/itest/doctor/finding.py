@@ -13,9 +13,7 @@ from itest.errors import Category, ItestError
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # worst first
 MACHINE = "machine"  # the place of what is in no file
-PLACE = re.compile(
-    r"(?P<first>\w+ )?(?P<place>[\w./-]+\.\w+(?::\d+)?): (?P<what>.+)", re.DOTALL
-)  # `migration a.sql: …`
+PLACE = re.compile(r"(?:\w+ )?(?P<place>[\w./-]+\.\w+(?::\d+)?): (?P<what>.+)", re.DOTALL)  # `migration a.sql: …`
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Finding:
 def refusal(id: str, error: ItestError, why: str, elsewhere: str = MACHINE) -> Finding:
     """The finding for an error that would stop a run. elsewhere: its place where the error names none."""
     told = PLACE.fullmatch(error.message)
-    place, what = (told["place"], (told["first"] or "") + told["what"]) if told else (elsewhere, error.message)
+    place, what = (told["place"], told["what"]) if told else (elsewhere, error.message)
     return Finding("error", id, place, what, why, error.hint, error.category)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from itest.doctor.budget import Chain, Healthcheck, chains, healthcheck
-from itest.doctor.finding import Finding
+from itest.doctor.finding import Finding, Severity
 from itest.doctor.subject import Config, Subject
 
 SLOW_LOOKS = 1.0  # seconds between two looks at a service that starts, beyond which they cost
@@ -20,11 +20,10 @@ def examine(subject: Subject) -> Iterator[Finding]:
     """What is wrong with the healthchecks of a suite, and with what depends on them."""
     checks = healthchecks(subject)
     awaited = dict(_awaited(subject))
-    once = {name for name, service in subject.services if _runs_once(name, service, awaited)}
     for name, service in subject.services:
         check = checks[name]
-        if name in once:
-            yield _one_shot(subject, name)
+        if once := _runs_once(name, service, awaited):
+            yield _one_shot(subject, name, once)
         elif check is None:
             yield _missing(subject, name, service, awaited.get(name, ""))
         else:
@@ -53,24 +52,22 @@ def _needs(service: Config) -> Iterator[tuple[str, Config]]:
     yield from (service.get("depends_on") or {}).items()
 
 
-def _runs_once(name: str, service: Config, awaited: Config) -> bool:
-    """One that others expect to end; or that is not to be restarted, with a command that sounds as if it ended."""
+def _runs_once(name: str, service: Config, awaited: Config) -> Severity | None:
+    """`error` for one that others expect to end; `warning` for one that is not to be restarted, with a command that
+    sounds as if it ended."""
     if awaited.get(name) == "service_completed_successfully":
-        return True
+        return "error"
     words = " ".join([*(service.get("entrypoint") or []), *(service.get("command") or [])])
-    return service.get("restart") == "no" and not service.get("healthcheck") and bool(ENDS.search(words))
+    ends = service.get("restart") == "no" and not service.get("healthcheck") and ENDS.search(words)
+    return "warning" if ends else None
 
 
-def _one_shot(subject: Subject, name: str) -> Finding:
-    return subject.finding(
-        "warning",
-        "one-shot",
-        subject.at_service(name, "command"),
-        f"`{name}` ends when its work is done",
-        "`docker compose up --wait` exits with 1 when a container ends, and so does a run: it takes that for a crash",
-        "let x-itest do it (`migrations:`, `fixtures:`), or end its command with `&& touch /tmp/done && exec sleep inf`"
-        " and wait for that file by a healthcheck and service_healthy",
-    )
+def _one_shot(subject: Subject, name: str, severity: Severity) -> Finding:
+    place, what = subject.at_service(name, "command"), f"`{name}` ends when its work is done"
+    why = "a run takes that for a crash; so does `docker compose up --wait` where nothing waits for its end"
+    mend = "let x-itest do its work (`migrations:`, `fixtures:`), or end its command with `&& touch /tmp/done && exec"
+    mend += " tail -f /dev/null`, with a healthcheck on that file, and wait for service_healthy"
+    return subject.finding(severity, "one-shot", place, what, why, mend)
 
 
 def _missing(subject: Subject, name: str, service: Config, condition: str) -> Finding:

@@ -15,6 +15,7 @@ from itest.verdict.mask import is_secret_key
 READ = re.compile(r"(?<!\$)\$(?!\$)")  # of a variable
 SECRET_READ = re.compile(r"(?<!\$)\$\{?([A-Z][A-Z0-9_]*_(?:PASSWORD|PASS|SECRET|TOKEN|KEY))\b")
 PASSWORD_IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s:/@?#]*:([^\s/?#@$]+)@")
+NO_SECRETS = ("", "true", "false", "yes", "no")  # whatever the variable is called: ALLOW_EMPTY_PASSWORD
 KNOWN: tuple[tuple[str, str], ...] = (  # by their form alone, whoever's name they bear
     ("private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     ("AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -58,7 +59,7 @@ def _known(subject: Subject, file: YamlFile) -> Iterator[Finding]:
 
 def _environment(subject: Subject, file: YamlFile, name: str, service: Any) -> Iterator[Finding]:
     for variable, value, keys in _pairs(service, ("services", name), "environment"):
-        if is_secret_key(variable) and value and not READ.search(value):
+        if is_secret_key(variable) and value.lower() not in NO_SECRETS and not READ.search(value):
             yield _in_clear(subject, file.where(*keys), variable, f"{variable}: ${{{variable}:-…}}")
         elif PASSWORD_IN_URL.search(value):
             mend = "://name:${<SERVICE>_PASSWORD:-…}@, with the variable that the service itself reads"

@@ -155,8 +155,8 @@ def _root(subject: Subject, name: str, service: Config) -> Iterator[Finding]:
     user = _user(subject, service)
     if user is not None and user.partition(":")[0] in ("", "0", "root"):
         what = f"`{name}` runs as root"
-        why = "a hole in it is a hole with root's rights, and files that it leaves in mounts are root's"
-        mend = 'user: "999:999", or USER in its Dockerfile, with `tmpfs: [/data:uid=999,gid=999]` for what it writes'
+        why = "a hole in it has root's rights, and what it writes into mounts is root's"
+        mend = 'user: "999:999", or USER in its Dockerfile'
         yield subject.finding("warning", "root-user", subject.at_service(name, "user"), what, why, mend)
 
 

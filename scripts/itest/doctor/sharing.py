@@ -9,7 +9,7 @@ from itest.doctor.finding import Finding
 from itest.doctor.subject import Subject
 from itest.suite.resolved import fixed_ports
 
-ONE_AT_A_TIME = "the second run at a time can't start it"
+ONE_AT_A_TIME = "two runs at a time can't both start it"
 
 
 def examine(subject: Subject) -> Iterator[Finding]:

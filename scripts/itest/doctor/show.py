@@ -62,7 +62,7 @@ def _findings(diagnosis: Diagnosis) -> Iterator[str]:
     for one in diagnosis.findings:
         suites = f" ({', '.join(one.suites)})" if len(one.suites) > 1 else ""
         yield f"{one.severity:<8}  {one.place}: {one.what}{suites} [{one.id}]"
-        yield f"{'':8}  {'; '.join(part for part in (one.why, one.mend) if part)}"
+        yield f"{'':8}  {' → '.join(part for part in (one.why, one.mend) if part)}"
 
 
 def _counts(diagnosis: Diagnosis) -> str:

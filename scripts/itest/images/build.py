@@ -18,6 +18,7 @@ from threading import Event
 
 from itest.errors import ItestError
 from itest.images.dockercli import query, watch
+from itest.machine import scratch
 
 REPORT_EVERY = 2.0  # seconds: a build never seems to hang
 LINES_SHOWN = 20
@@ -111,7 +112,10 @@ def build(
         f"--tag={reference}",
         context,
     ]
-    if watch(command, progress, stop, environment={**variables, **secret_variables}):
+    with scratch.folder("build") as folder:  # a client that is killed leaves what it unpacked
+        given = {**variables, **secret_variables, "TMPDIR": str(folder)}
+        failed = watch(command, progress, stop, environment=given)
+    if failed:
         raise _failure(reference, progress, context)
 
 

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from itest.images import build as image_build
 from itest.images import inputs as image_inputs
 from itest.images import ref as image_ref
 from itest.images.dockercli import query, watch
-from itest.machine import apt, distro
+from itest.machine import apt, distro, scratch
 from itest.machine.distro import Distro
 
 REGISTRY = Path("compose/images/standins.yaml")
@@ -114,8 +113,8 @@ def make_base(standin: StandIn, labels: Mapping[str, str], report: Callable[[str
     """
     mirror = _debian_mirror(distro.read())
     _require_mmdebstrap(report)
-    with tempfile.TemporaryDirectory(prefix="itest-base-") as folder:
-        archive = Path(folder, "root.tar")
+    with scratch.folder("base") as folder:
+        archive = folder / "root.tar"
         said: list[str] = []
 
         def on_line(line: str) -> None:

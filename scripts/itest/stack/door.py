@@ -32,12 +32,17 @@ def of_each_worker(suite: Suite) -> Suite:
     return replace(suite, per_worker=(*suite.per_worker, DOOR))
 
 
+def resolved(name: str) -> str:
+    """The IPv4 address that a name has on this machine. Raises OSError."""
+    return str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
+
+
 def _found(suite: Suite) -> list[str]:
     """`name:port=address` for each. The door asks no name itself, or it would ask for those of stopped services too."""
     found = []
     for name, port in suite.egress.allow:
         try:
-            address = socket.getaddrinfo(name, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
+            address = resolved(name)
         except OSError as error:
             overlay = suite.files[-1].path
             problem = f"suite {suite.name}: egress to {name}: this machine finds no address for it: {error.strerror}"

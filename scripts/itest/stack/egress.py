@@ -1,4 +1,4 @@
-"""What the services of a sealed stack wanted from outside, from the log of its door: which service, which host, when."""
+"""What the services of a sealed stack wanted from outside, from its door's log: which service, which host, when."""
 
 from __future__ import annotations
 

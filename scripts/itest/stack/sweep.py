@@ -12,6 +12,7 @@ from pathlib import Path
 
 from itest import compose, leases, processes, runs
 from itest.errors import ItestError
+from itest.machine import scratch
 from itest.stack import slots
 from itest.stack.eventually import eventually
 from itest.stack.worker import SUFFIX
@@ -27,6 +28,7 @@ def sweep(root: Path, report: Callable[[str], None]) -> list[str]:
     pid namespace's before its lease expires, and anything that isn't itest's are never touched.
     Raises ItestError (engine).
     """
+    scratch.sweep()
     found = leases.on_engine()
     owners = {lease.id for lease in leases.dead(root, found)} | set(runs.dead(root))
     if not owners:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goe
     rng = random.Random(seed)
     with neighbour(tiny) as living:
         began = time.monotonic()
-        assert tiny.run("run", "--suite", "tiny", TMPDIR=str(tmp_path)).code == 0
+        once = tiny.run("run", "--suite", "tiny", TMPDIR=str(tmp_path))
+        assert once.code == 0, once.output
         whole = time.monotonic() - began
         endings = [(moment, signal.SIGKILL) for moment in moments(rng, KILLED, whole)]
         asked = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
@@ -122,6 +124,29 @@ def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goe
             after = tiny.run("ps", TMPDIR=str(tmp_path))
             assert after.code == 0, f"{said}{after.output}"
             assert left(tiny, tmp_path, living) == {}, f"{said}{after.output}"
+
+
+@pytest.mark.skipif(not SOAK, reason="make soak")
+@pytest.mark.soak
+def test_20_stacks_at_once_while_others_come_and_go_by_hand_do_not_clash(tiny, tmp_path):
+    """Eighteen runs, and two people who bring stacks up, look at them and take them down all the while."""
+    with ThreadPoolExecutor(20) as pool:
+        going = [pool.submit(tiny.run, "run", "--suite", "tiny", timeout=600) for _ in range(18)]
+        for suite in ("tiny", "long"):
+            going.append(pool.submit(by_hand, tiny, suite, 4))
+        ended = [one.result() for one in going]
+    assert [one.code for one in ended] == [0] * 20, "\n".join(one.output for one in ended if one.code)
+    assert left(tiny, tmp_path, but="none") == {}
+
+
+def by_hand(checkout, suite: str, rounds: int):
+    """What somebody types, over and over; how the first command that failed ended, or the last."""
+    for _ in range(rounds):
+        for verb in ("up", "ps", "env", "wait", "logs", "down"):
+            ended = checkout.run(verb, "--suite", suite, timeout=300)
+            if ended.code:
+                return ended
+    return ended
 
 
 STUBBORN = """

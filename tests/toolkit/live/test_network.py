@@ -1,8 +1,8 @@
-"""Nothing outside answers a stack, and nothing leaves a sealed one. Each way out is tried from within the service's own
-network, against an outside of our own, and each has a control: the same try from an ordinary network, which gets through.
+"""Nothing outside answers a stack, and nothing leaves a sealed one. Each way out is tried from a service's own
+network, against an outside of our own, and has a control: the same try from an ordinary network, which gets through.
 
-The outside is a network namespace behind a veth pair, with addresses from the blocks for documentation (RFC 5737, RFC 3849),
-a listener, a name server and, like the world to container addresses, no route back to them.
+The outside is a network namespace behind a veth pair, with addresses from the blocks for documentation (RFC 5737 and
+3849), a listener, a name server and, like the world to container addresses, no route back to them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ import json, socket, sys
 from concurrent.futures import ThreadPoolExecutor
 def said(target):
     try:
-        with socket.create_connection(target, 2) as connection:
+        with socket.create_connection(target, 4) as connection:  # a new IPv6 address may need two to be used
             return connection.recv(16).decode()
     except OSError as error:
         return f"{type(error).__name__}: {error.strerror}"
@@ -159,7 +159,7 @@ def link_local(network: str) -> str:
     """The IPv6 address that the host's end of a network has without anybody's doing, as a container would write it."""
     bridge = "br-" + call("docker", "network", "inspect", "--format", "{{.Id}}", network)[:12]
     shown = json.loads(call("ip", "-json", "-6", "address", "show", "dev", bridge, "scope", "link"))
-    return f"{next(one['local'] for link in shown for one in link.get('addr_info', []))}%eth0"
+    return next(f"{one['local']}%eth0" for link in shown for one in link.get("addr_info", []) if "local" in one)
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +181,9 @@ def sealed(shared_checkout) -> Iterator[Stack]:
     shared_checkout.suite("closed", REDIS, EGRESS, ASKS)
     loaded = suite.load(shared_checkout.path, "closed", "sealed")
     one = Stack(loaded, loaded.project(f"itest-sealed-{os.getpid()}"))
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (OUTSIDE, PORT))]
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(door.socket, "getaddrinfo", lambda *_: found)
+            patch.setattr(door, "resolved", {NAME: OUTSIDE}.__getitem__)
             stack.start(one)
         yield one
     finally:
@@ -199,7 +198,7 @@ class TestAPlainStack:
             assert tried(network, targets, "--dns", OUTSIDE) == dict.fromkeys((OUTSIDE, NAME, OUTSIDE6), "hello")
         heard = tried_from(plain, "redis", targets)
         assert heard[OUTSIDE] == "TimeoutError: None"
-        assert heard[NAME] == "gaierror: Name or service not known"
+        assert heard[NAME].startswith("gaierror")
         assert heard[OUTSIDE6] in ("OSError: Network is unreachable", "OSError: Cannot assign requested address")
 
     def test_its_published_ports_work(self, plain):
@@ -248,15 +247,14 @@ class TestASealedStack:
         assert found[NAME].opened
         assert "word" not in found, "a stopped service is asked for like that"
 
-    def test_a_service_that_is_gone_breaks_connections_instead_of_leaving_them_open(self, sealed):
+    def test_connections_to_a_service_that_is_gone_are_closed_at_once(self, sealed):
         address = sealed.endpoint("redis")
         sealed.stop("redis")
-        with socket.create_connection(address, 5) as connection, pytest.raises(ConnectionError):
-            connection.sendall(b"PING\r\n")
-            while connection.recv(16):
-                pass
-            raise ConnectionError("closed")
-        sealed.start("redis")
+        try:
+            with socket.create_connection(address, 5) as connection:
+                assert connection.recv(16) == b"", "closed at once, where docker's own proxy would have refused"
+        finally:
+            sealed.start("redis")
 
 
 def test_a_suite_fails_for_an_attempt_where_it_says_so(shared_checkout, sealed):

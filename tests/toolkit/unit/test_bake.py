@@ -229,6 +229,16 @@ def test_a_bake_that_is_not_on_the_way_is_not_gone_on_from(other):
     assert shelf.best_start(wanted("1:a", "2:b"), [other]) is None
 
 
+def test_an_image_is_a_recipe_s_bake_only_where_all_that_it_says_of_itself_fits(tmp_path):
+    recipe = wanted("1:a", "2:b")
+    said = shelf.labels(recipe, tmp_path, "api", 10)
+
+    assert shelf.differs(said, recipe) == ""
+    assert shelf.differs(said | {shelf.BAKE: "another"}, recipe) == shelf.BAKE
+    assert shelf.differs(said | {shelf.MIGRATIONS: "1:a"}, recipe) == shelf.MIGRATIONS
+    assert shelf.differs({}, recipe) == shelf.BAKE
+
+
 def names(found: list[Shelved]) -> list[str]:
     return [one.reference for one in found]
 

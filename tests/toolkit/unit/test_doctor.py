@@ -79,7 +79,7 @@ def test_a_bad_example_gives_its_finding_and_no_other(examine, example):
 def test_every_finding_about_files_has_an_example():
     sources = [ROOT / "scripts/itest" / path for path in ("doctor", "suite/resolved.py")]
     text = "".join(path.read_text() for one in sources for path in ([one] if one.is_file() else one.glob("*.py")))
-    given = set(re.findall(r'(?:subject\.finding|Rule)\(\s*"\w+",\s*"([\w-]+)"', text))
+    given = set(re.findall(r'(?:subject\.finding|Rule)\(\s*[\w"]+,\s*"([\w-]+)"', text))
     given |= set(re.findall(r'\(\("([\w-]+)", error\)', text)) | set(
         re.findall(r'_refused\(\w+[.\w]*, "([\w-]+)"', text)
     )
@@ -108,7 +108,7 @@ def test_a_migration_that_is_wrong_is_told_by_its_file(examine, repo):
     repo.write("migrations/bad/V1__nothing.sql", "")
     (found,) = examine("x-itest: {migrations: migrations/bad}\n" + RIGHT)
     assert (found.id, found.place) == ("data", "migrations/bad/V1__nothing.sql")
-    assert found.what == "migration empty: it has no statement"
+    assert found.what == "empty: it has no statement"
 
 
 def test_what_only_the_image_tells_is_asked_of_it(examine):
@@ -122,6 +122,12 @@ def test_what_only_the_image_tells_is_asked_of_it(examine):
     assert [one.id for one in examine(bare, {"team/app:1.4": {"User": "999", "Healthcheck": slow}})] == [
         "slow-healthcheck"
     ]
+
+
+def test_a_command_that_sounds_as_if_it_ended_is_a_warning_where_nothing_restarts_it(examine):
+    text = re.sub("    healthcheck: .*\n", "", RIGHT) + "    command: [app, migrate]\n"
+    assert [one.id for one in examine(text)] == ["no-healthcheck"]
+    assert [(one.id, one.severity) for one in examine(text + '    restart: "no"\n')] == [("one-shot", "warning")]
 
 
 def test_a_port_that_a_profile_fixes_is_a_choice(examine, repo):
@@ -138,6 +144,7 @@ def test_a_port_that_a_profile_fixes_is_a_choice(examine, repo):
         "APP_PASSWORD_FILE: /run/secrets/app",
         "APP_URL: postgresql://app:${APP_PASSWORD:-itest}@store/app",
         "APP_PASSWORD:",
+        'ALLOW_EMPTY_PASSWORD: "yes"',
         "APP_URL: http://store:8000/?at=me@example.com",
     ],
 )
@@ -164,10 +171,11 @@ def test_a_command_that_lets_a_shell_read_the_secret_is_right(examine):
     assert examine(RIGHT + '    command: [sh, -c, "exec app --password $$APP_PASSWORD"]\n') == []
 
 
-def test_broken_yaml_and_an_unknown_suite_are_findings_too(examine, repo):
+def test_broken_yaml_is_a_finding_and_a_mistyped_argument_is_not(examine, repo):
     assert [(one.id, one.place) for one in examine("services:\n\tapp: {}\n")] == [("suite", f"{OVERLAY}:2")]
-    (unknown,) = files.load(repo.path, "appi").findings
-    assert (unknown.id, unknown.severity) == ("suite", "error")
+    for name, profile in (("appi", ""), ("api", "def")):
+        with pytest.raises(ItestError, match="unknown"):
+            files.load(repo.path, name, profile)
 
 
 def test_what_suites_have_in_common_is_told_once():
@@ -327,11 +335,11 @@ def test_the_worst_comes_first_and_the_counts_last():
     parts = show.text(diagnosis(NOTE, WARNING, ERROR)).split("\n\n")
     assert parts[1:] == [
         "error     compose/a.yaml:10: a name (api, web) [fixed-name]\n"
-        "          why; remove it\n"
+        "          why → remove it\n"
         "warning   compose/a.yaml:9: a port [fixed-port]\n"
-        "          why; remove it\n"
+        "          why → remove it\n"
         "note      machine: kept: x [kept-stack]\n"
-        "          why; make down",
+        "          why → make down",
         "1 error, 1 warning, 1 note; exit 2",
     ]
 

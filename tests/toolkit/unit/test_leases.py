@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from itest import leases, processes, runs
 from itest.leases import Lease, Owner
+from itest.machine import scratch
 from itest.stack import keeping
 from itest.stack.eventually import eventually
 
@@ -170,6 +172,24 @@ def test_a_process_ends_with_its_parent_however_that_ends(tmp_path):
     process.kill()
     process.wait()
     eventually(lambda: processes.started(pid) is None)
+
+
+# Temporary folders
+
+
+def test_the_temporary_folder_of_a_killed_process_goes_with_the_next_and_a_living_one_s_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    program = "import os\nfrom itest.machine import scratch as s\n"
+    program += "with s.folder('base') as f:\n    print(f, flush=True)\n    os._exit(0)"
+    environment = {"PYTHONPATH": "scripts", "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True, text=True)
+    left = Path(done.stdout.strip())
+    (left / "root.tar").touch()
+    with scratch.folder("living") as living:
+        assert not left.exists()
+        scratch.sweep()
+        assert [path.name for path in left.parent.iterdir()] == [living.name]
+    assert list(left.parent.iterdir()) == []
 
 
 # Kept stacks

@@ -54,7 +54,10 @@ def test_without_any_variable_every_setting_has_its_default():
         ("profile", "ci", "ci"),
         ("args", "-k x", "-k x"),
         ("service", "shop", "shop"),
-        ("bake", "0", False),
+        ("bake", "0", ""),
+        ("bake", "Yes", "on"),
+        ("bake", "registry.example:5000/team/itest-bake", "registry.example:5000/team/itest-bake"),
+        ("bake", "team/a.b__c--d", "team/a.b__c--d"),
         ("engine", "off", "off"),
         ("timeout_factor", "2.5", 2.5),
         ("all", "true", True),
@@ -64,6 +67,12 @@ def test_without_any_variable_every_setting_has_its_default():
 def test_each_setting_is_read_from_its_variable(monkeypatch, name, text, value):
     monkeypatch.setenv(f"ITEST_{name.upper()}", text)
     assert getattr(settings.read(), name) == value
+
+
+def test_bakes_are_shared_where_bake_names_a_repository_and_only_there():
+    given = {text: Settings(bake=settings.parse("bake", text, "")) for text in ("0", "1", "registry.example/bake")}
+    assert [one.bake_repository for one in given.values()] == ["", "", "registry.example/bake"]
+    assert [bool(one.bake) for one in given.values()] == [False, True, True]
 
 
 def test_every_setting_is_among_those_that_are_tested():
@@ -85,6 +94,11 @@ def test_every_setting_is_among_those_that_are_tested():
         ("keep", "2", "1 or 0"),
         ("all", "maybe", "1 or 0"),
         ("engine", "of", "auto or off"),
+        *[
+            ("bake", text, "1, 0 or a repository like registry.example/team/bake")
+            for text in ("no-thanks", "2", "registry.example:5000", "registry.example/Team", "registry.example/team:1")
+        ],
+        ("bake", "https://registry.example/team", "1, 0 or a repository like registry.example/team/bake"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_as_variable_and_as_flag(monkeypatch, name, text, expected):
