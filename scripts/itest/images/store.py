@@ -61,8 +61,11 @@ def _is_missing(reference: str, complaints: str) -> bool:
 
 
 def remove(image_id: str) -> None:
-    """Remove an image that a newer one has replaced; one that a container still uses, or another tag names, stays."""
-    query("image", "rm", image_id)
+    """Remove an image that a newer one has replaced; one that a container still uses, or any tag names, stays."""
+    # `image rm` of an id would take a last tag along, by which another checkout is about to start it.
+    found = json.loads(query("image", "inspect", image_id).stdout or "[]")
+    if found and not found[0]["RepoTags"]:
+        query("image", "rm", image_id)
 
 
 def prune(keep: Iterable[str]) -> None:

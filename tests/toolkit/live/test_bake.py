@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from threading import Event
 
 import psycopg
 import pytest
 import redis
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from itest import bake, compose
+from itest import bake, compose, images
 from itest import stack as stacks
 from itest import suite as suites
 from itest.bake import Baked, shelf
 from itest.errors import ItestError
+from itest.images import build, store
+from itest.images.needs import ImageNeed
 from itest.stack.stack import Stack
 from itest.stack.sweep import sweep
 
@@ -34,8 +39,9 @@ BAKED, ON_TOP, ONE_MORE = (
 )
 
 
-def docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
+def docker(*arguments: str, stderr: int = subprocess.PIPE) -> str:
+    command = ["docker", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, check=True, timeout=60).stdout
 
 
 def quiet(_line: str) -> None:
@@ -48,9 +54,9 @@ def load(checkout, name: str = "database"):
     return one
 
 
-def ensure(checkout, name: str = "database") -> Baked:
+def ensure(checkout, name: str = "database", repository: bake.Repository | None = None) -> Baked:
     """What a run does between its images and its stacks."""
-    return bake.ensure(load(checkout, name), quiet)
+    return bake.ensure(load(checkout, name), quiet, repository=repository)
 
 
 def bakes(checkout) -> list[str]:
@@ -266,6 +272,128 @@ def test_by_hand_a_stack_keeps_the_database_that_it_has(named):
     assert again.code == 0, again.output
     assert docker("container", "inspect", "--format={{.Id}} {{.Config.Image}}", *before) == inspected
     assert "itest/bake/postgres:" in inspected
+
+
+# Shared through a registry
+
+REGISTRY = f"itest/test-registry:{os.getpid()}"
+CONFIG = "/etc/docker/registry"
+# Debian's own, once as it comes, which asks for a login, and once open to all.
+DOCKERFILE = f"""\
+FROM itest/base:trixie
+RUN --mount=type=secret,id=ca install-packages docker-registry
+RUN sed '/^auth:/,/ path:/d' {CONFIG}/config.yml >{CONFIG}/open.yml
+VOLUME /var/lib/docker-registry
+"""
+WITH_A_REGISTRY = pytest.mark.skipif(
+    "ITEST_SLOW" not in os.environ, reason="25 s and the distribution's packages; ITEST_SLOW=1 runs it"
+)
+
+
+@pytest.fixture(scope="module")
+def registry_image(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("registry")
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    images.ensure([ImageNeed("itest/base:trixie")], quiet, mode="build")
+    build.build(REGISTRY, str(folder), [], quiet, Event(), labels={})
+    yield REGISTRY
+    docker("image", "rm", REGISTRY)
+
+
+@pytest.fixture(scope="module")
+def serve_registry(registry_image):
+    """Start a registry with one of its two configurations; returns a repository's name in it."""
+    started: list[str] = []
+
+    def start(config: str) -> str:
+        command = ("docker-registry", "serve", f"{CONFIG}/{config}.yml")
+        started.append(docker("run", "--detach", "--publish=127.0.0.1::5000", registry_image, *command).strip())
+        until(lambda: "listening on" in docker("logs", started[-1], stderr=subprocess.STDOUT))
+        return f"{docker('container', 'port', started[-1], '5000/tcp').splitlines()[0]}/team/itest-bake"
+
+    yield start
+    for container in started:
+        docker("rm", "--force", "--volumes", container)
+
+
+@pytest.fixture(scope="module")
+def repository(serve_registry) -> str:
+    return serve_registry("open")
+
+
+def tags_beneath(repository: str) -> list[str]:
+    """What the engine itself still holds under a registry's name."""
+    return docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", f"{repository}/*").split()
+
+
+@WITH_A_REGISTRY
+def test_what_one_checkout_baked_another_pulls_instead_of_baking(checkout, start, repository):
+    other = type(checkout)(checkout.path.with_name("other"))
+    shutil.copytree(checkout.path, other.path, symlinks=True)
+    first = ensure(checkout, repository=bake.Repository(repository))
+    [reference] = bakes(checkout)
+    made = store.find([reference])[reference].id
+    docker("image", "rm", reference)
+    assert (first.done, first.notes, store.find([made])) == ([BAKED], [], {})
+
+    second = ensure(other, repository=bake.Repository(repository))
+
+    assert (second.done, second.notes) == (["postgres of database pulled"], [])
+    assert store.find([reference])[reference].id == made
+    assert tags_beneath(repository) == []
+    assert start(other)[1] == "seeded before"
+
+
+@WITH_A_REGISTRY
+def test_a_pulled_image_that_is_not_what_its_tag_says_is_refused_and_replaced(baked, repository, tmp_path):
+    [reference] = bakes(baked)
+    docker("image", "rm", reference)
+    remote = f"{repository}/{reference.rpartition('/')[2]}"
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    docker("import", f"--change=LABEL {shelf.BAKE}=of-another-content", str(tmp_path / "empty.tar"), remote)
+    docker("push", "--quiet", remote)
+    docker("image", "rm", remote)
+
+    refused = ensure(baked, repository=bake.Repository(repository))
+
+    assert refused.done == [BAKED]
+    assert refused.notes == [f"{remote} is not what its tag says (label itest.bake), and is baked anew"]
+    assert tags_beneath(repository) == []
+    docker("image", "rm", reference)
+    assert ensure(baked, repository=bake.Repository(repository)).done == ["postgres of database pulled"], "mended there"
+
+
+@WITH_A_REGISTRY
+def test_a_registry_that_wants_a_login_costs_a_line_that_says_so(checkout, serve_registry):
+    repository = serve_registry("config")
+
+    baked = ensure(checkout, repository=bake.Repository(repository))
+
+    assert baked.done == [BAKED]
+    [note] = baked.notes
+    assert re.fullmatch(rf"{repository}/postgres:\w+ is not pushed: .*; docker login 127\.0\.0\.1:\d+", note)
+    assert tags_beneath(repository) == []
+
+
+def test_a_registry_that_is_down_costs_a_line_and_no_run(checkout):
+    checkout.write("tests/database/test_it.py", "def test_it(db): assert db.execute('TABLE users').fetchall()")
+    down = "127.0.0.1:1/team/itest-bake"
+
+    ended = checkout.run("run", ITEST_SUITE="database", ITEST_ARGS="tests/database/test_it.py", ITEST_BAKE=down)
+
+    assert ended.code == 0, ended.output
+    assert BAKED in ended.output
+    [line] = [line for line in ended.output.splitlines() if down in line]
+    assert f"bakes are not shared through {down}: no registry answers: " in line
+
+
+def test_a_registry_that_is_down_is_asked_once_for_all_suites(checkout):
+    down = bake.Repository("127.0.0.1:1/team/itest-bake")
+
+    both = [ensure(checkout, name, down) for name in ("database", "api")]
+
+    assert [len(one.notes) for one in both] == [1, 0]
 
 
 # What is in it
