@@ -112,9 +112,8 @@ class Lane:
             return None
         tried = egress.attempts((stack, *workers))
         evidence.keep_egress(folder, egress.as_json(tried), self.masker)
-        for one in tried:
-            outcome = "opened" if one.opened else "refused"
-            self.console.note(self.masker.text(f"{stack.suite.name}: egress: {one} ({outcome})"))
+        for line in egress.told(tried):
+            self.console.note(self.masker.text(f"{stack.suite.name}: egress: {line}"))
         return egress.refused(stack.suite, tried)
 
     def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:

@@ -82,8 +82,10 @@ class Repository:
 
 def _take(remote: str, recipe: Recipe, note: Callable[[str], None]) -> bool:
     """Name a pulled image as the bake that it has to be; one that says something else of itself is none."""
-    wrong = shelf.differs(store.find([remote])[remote].labels, recipe)
-    if wrong:
+    found = store.find([remote]).get(remote)
+    if found is None:
+        return False  # somebody else on this engine has removed it
+    if wrong := shelf.differs(found.labels, recipe):
         note(f"{remote} is not what its tag says (label {wrong}), and is baked anew")
         return False
     return query("image", "tag", remote, recipe.reference).returncode == 0

@@ -18,6 +18,7 @@ from itest.data.baseline import Contaminated, SchemaChanged
 from itest.data.fixtures import Fixture
 from itest.data.fixtures_redis import Command
 from itest.data.migrations import Migration
+from itest.data.restoring import Strategy
 from itest.errors import ItestError
 from itest.suite.suite import Suite
 
@@ -42,7 +43,7 @@ class Plan:
         return self.suite.isolation != "none"
 
     @property
-    def strategy(self) -> baseline.Strategy:
+    def strategy(self) -> Strategy:
         """How databases are brought back: without the privileges of `delete` where the suite says so."""
         return "truncate" if self.suite.isolation == "truncate" else "delete"
 

@@ -27,8 +27,8 @@ class Leftovers:
     images: int = 0
 
     def __str__(self) -> str:
-        stacks = f"{len(self.kept)} kept stacks, {self.others} of others"
-        return f"{stacks}; {self.bakes[0]} bakes, {self.bakes[1] / 1e6:.0f} MB; {self.images} images built here"
+        stacks = f"stacks: {len(self.kept)} kept, {self.others} of others"
+        return f"{stacks}; bakes: {self.bakes[0]}, {self.bakes[1] / 1e6:.0f} MB; images built: {self.images}"
 
 
 def look(root: Path) -> Leftovers:

@@ -37,13 +37,12 @@ class Subject:
         return str(self.suite.files[-1].path)
 
     def at_service(self, name: str, key: str = "") -> str:
-        """`file:line` of a key of a service, or, where it has none, of the service in its layer."""
+        """`file:line` of a key of a service, or, where it has none, of the service where it comes up first."""
         whole = ("services", name, key)
         if any(whole in file.lines for file in self.suite.files):
             return self.at(*whole)
         layers = [file for file in self.suite.files if ("services", name) in file.lines]
-        own = [file for file in layers if {"image", "build"} & file.data["services"][name].keys()]
-        return (own or layers or [self.suite.files[-1]])[0].where("services", name)
+        return (layers or self.suite.files)[0].where("services", name)
 
     def finding(self, severity: Severity, id: str, place: str, what: str, why: str, mend: str) -> Finding:
         return Finding(severity, id, place, what, why, mend, suites=(self.suite.name,))

@@ -12,6 +12,8 @@ from itest.errors import ItestError
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
 
+LISTED = 10
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -60,6 +62,12 @@ def refused(suite: Suite, tried: Sequence[Attempt]) -> ItestError | None:
     hint = f"mock {hosts}; or open it: `allow: [{hosts}]` under x-itest, egress in {overlay}"
     seen = "\n".join(f"{one.first}  {one}" for one in closed)
     return ItestError("test", problem, hint=hint, cause="egress", evidence=seen)
+
+
+def told(tried: Sequence[Attempt]) -> list[str]:
+    """The attempts for a person, a line each; not all of very many."""
+    lines = [f"{one} ({'opened' if one.opened else 'refused'})" for one in tried[:LISTED]]
+    return [*lines, f"… and {len(tried) - LISTED} more, in egress.json"] if len(tried) > LISTED else lines
 
 
 def as_json(tried: Sequence[Attempt]) -> str:

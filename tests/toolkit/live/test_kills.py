@@ -21,7 +21,7 @@ from itest import compose, processes
 from itest.stack.eventually import eventually
 
 SOAK = bool(os.environ.get("ITEST_SLOW"))
-KILLED, INTERRUPTED = (60, 40) if SOAK else (6, 4)
+COUNTS = {"tiny": (40, 26), "database": (20, 14)} if SOAK else {"tiny": (6, 4)}  # killed, interrupted
 TINY = """
 services:
   redis:
@@ -90,40 +90,70 @@ def things(kind: str, runs: list[str]) -> list[str]:
     return [project for project in listing if any(run in project for run in runs)]
 
 
-def moments(rng: random.Random, count: int, whole: float) -> list[float]:
-    """Seconds after a start: at random, and yet spread over the whole."""
-    return [(number + rng.random()) * whole / count for number in range(count)]
-
-
 @pytest.mark.soak
-def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goes_on(tiny, tmp_path):
+@pytest.mark.parametrize("suite", COUNTS)
+def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goes_on(tiny, tmp_path, suite):
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
+    given = {
+        "ITEST_SUITE": suite,
+        "TMPDIR": str(tmp_path),
+        "ITEST_ARGS": "tests/tiny tests/database/test_constraints.py",
+    }
     with neighbour(tiny) as living:
         began = time.monotonic()
-        once = tiny.run("run", "--suite", "tiny", TMPDIR=str(tmp_path))
+        once = tiny.run("run", **given)
         assert once.code == 0, once.output
         whole = time.monotonic() - began
-        endings = [(moment, signal.SIGKILL) for moment in moments(rng, KILLED, whole)]
-        asked = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-        endings += [(moment, rng.choice(asked)) for moment in moments(rng, INTERRUPTED, whole)]
-        rng.shuffle(endings)
-        for moment, number in endings:
-            process = tiny.start("run", "--suite", "tiny", TMPDIR=str(tmp_path))
-            try:
-                process.wait(timeout=moment)
-            except subprocess.TimeoutExpired:
-                process.send_signal(number)
-            output = "" if number == signal.SIGKILL else process.communicate(timeout=30)[0]
-            process.wait(timeout=30)
+        for moment, number in endings(rng, whole, *COUNTS[suite]):
+            tiny.write("fixtures/base/99_another.sql", f"-- {moment}\n")  # so that a database is baked anew
+            output = end_after(tiny.start("run", **given), moment, number)
             said = f"seed {seed}, {number.name} after {moment:.2f} of {whole:.1f} s\n{output}"
-            assert process.returncode in (0, 130, -number), said  # by the signal itself before anybody listens
             if number != signal.SIGKILL:
                 assert left(tiny, tmp_path, living) == {}, f"before the next command: {said}"
             after = tiny.run("ps", TMPDIR=str(tmp_path))
             assert after.code == 0, f"{said}{after.output}"
             assert left(tiny, tmp_path, living) == {}, f"{said}{after.output}"
+
+
+def endings(rng: random.Random, whole: float, killed: int, interrupted: int) -> list[tuple[float, signal.Signals]]:
+    """Moments in seconds after a start, at random and yet spread over the whole, and the signal for each."""
+    asked = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    found = [((number + rng.random()) * whole / killed, signal.SIGKILL) for number in range(killed)]
+    found += [((number + rng.random()) * whole / interrupted, rng.choice(asked)) for number in range(interrupted)]
+    return rng.sample(found, len(found))
+
+
+def end_after(process: subprocess.Popen[str], moment: float, number: signal.Signals) -> str:
+    """Send a run a signal after so many seconds, if it still goes on. Returns what it said, if it lived to say it."""
+    try:
+        process.wait(timeout=moment)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait(timeout=30)  # its orphans hold the pipe open
+        process.stdout.close()
+        return ""
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode in (0, 130, -number), output  # by the signal itself before anybody listens
+    return output
+
+
+def test_an_orphaned_compose_is_ended_or_it_would_make_containers_after_the_sweep(tiny, tmp_path):
+    process = tiny.start("run", "--suite", "tiny", TMPDIR=str(tmp_path))
+    eventually(lambda: composing(tiny) or process.poll() is not None, timeout=60)
+    process.kill()
+    process.wait()
+    assert composing(tiny), "it outlives the runner"
+    assert tiny.run("ps", TMPDIR=str(tmp_path)).code == 0
+    assert left(tiny, tmp_path, but="none") == {}
+
+
+def composing(checkout) -> list[int]:
+    """The processes of the newest run that bring its stack up."""
+    found = processes.left_by([checkout.latest.resolve().name])
+    return [one.pid for one in found if b"\0up\0" in Path("/proc", str(one.pid), "cmdline").read_bytes()]
 
 
 @pytest.mark.skipif(not SOAK, reason="make soak")

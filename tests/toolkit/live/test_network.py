@@ -76,6 +76,16 @@ def test_it(stack):
     stack.project.execute("redis", ["bash", "-c", "getent hosts api.example.com; getent hosts api.example.com; true"])
 """
 
+WORKERS = """
+import pytest, redis
+
+@pytest.mark.parametrize("number", range(4))
+def test_it(stack, worker_id, number):
+    redis.Redis.from_url(stack.dsn("redis")).ping()
+    asks = ["bash", "-c", f"getent hosts {worker_id}.example.com; true"]
+    stack.project_of("redis").execute("redis", asks)
+"""
+
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("ip"), reason="a network namespace needs root and iproute2"
 )
@@ -267,6 +277,20 @@ def test_a_suite_fails_for_an_attempt_where_it_says_so(shared_checkout, sealed):
     assert (closed["category"], closed["cause"], closed["failures"]) == ("test", "egress", 0)
     kept = json.loads((shared_checkout.latest / "closed/egress.json").read_text(encoding="utf-8"))
     assert [(one["service"], one["host"], one["times"]) for one in kept] == [("redis", "api.example.com", 2)]
+
+
+def test_each_worker_has_a_door_of_its_own_that_records_too(shared_checkout):
+    layer = REDIS.replace("redis:8.0.2", "${REDIS_IMAGE:-redis:8.0.2}")
+    shared_checkout.suite("crowded", layer, "per_worker: [redis]", WORKERS)
+    ended = shared_checkout.run("run", ITEST_SUITE="crowded", ITEST_PROFILE="sealed", ITEST_ARGS="-n 2")
+    assert ended.code == 0, ended.output
+    folder = shared_checkout.latest / "crowded"
+    assert {"door.log", "door.worker1.log"} <= {path.name for path in (folder / "logs").iterdir()}
+    kept = json.loads((folder / "egress.json").read_text(encoding="utf-8"))
+    assert {(one["service"], one["host"]) for one in kept} == {
+        ("redis", "gw0.example.com"),
+        ("redis", "gw1.example.com"),
+    }
 
 
 def test_the_engine_keeps_what_the_compose_files_promise():

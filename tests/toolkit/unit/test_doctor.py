@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -303,11 +304,14 @@ def test_what_was_left_behind_is_told():
     assert [(one.id, one.severity) for one in found] == [("dead-run", "warning"), ("kept-stack", "note")]
 
 
-def test_a_taken_port_names_its_profile(repo, monkeypatch):
-    monkeypatch.setattr(ports, "_is_taken", lambda port: port == 8000)
-    (taken,) = ports.examine(repo.path, [])
-    assert (taken.place, taken.severity) == ("compose/profiles/dev.env:1", "note")
-    assert taken.what == "port 8000 of PROFILE=dev is taken by a process of this machine"
+def test_a_taken_port_names_its_profile(repo):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        repo.write("compose/profiles/dev.env", f"# fixed\nAPP_PORT={port}\nAPP_MEMORY=1g\n")
+        (taken,) = ports.examine(repo.path, [])
+    assert (taken.place, taken.severity) == ("compose/profiles/dev.env:2", "note")
+    assert taken.what == f"port {port} of PROFILE=dev is taken by a process of this machine"
+    assert list(ports.examine(repo.path, [])) == []
 
 
 def test_an_image_is_an_error_only_where_nothing_gives_it():

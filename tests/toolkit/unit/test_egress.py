@@ -173,6 +173,14 @@ def test_both_sorts_of_address_are_one_attempt_and_the_first_asked_for_comes_fir
     assert (tried[0].first, tried[0].last) == ("2026-01-01T10:00:01", "2026-01-01T10:00:03")
 
 
+def test_not_all_of_very_many_are_shown(tried):
+    assert egress.told(tried)[0] == "shop asked for a.example.com twice (refused)"
+    assert egress.told(tried)[-1] == "shop asked for mail.example.com once (opened)"
+    many = egress.told(tried * 5)
+    assert len(many) == 11
+    assert many[-1] == "… and 5 more, in egress.json"
+
+
 def test_a_suite_that_wants_none_fails_as_test_and_names_them_all(tried, repo):
     assert egress.refused(repo.load(), tried) is None
     said(repo, "{fail: true}")
