@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from itest import pytesting, verdict
+from itest import bake, pytesting, verdict
 from itest import stack as stacks
 from itest.compose import Project
 from itest.console import Console
@@ -133,7 +133,8 @@ class Lane:
     def _result(
         self, suite: Suite, stack: Stack, junit: Path, exit_code: int | None, failure: StageFailure | None
     ) -> SuiteResult:
-        images = {name: service.get("image", "") for name, service in suite.config["services"].items()}
+        config = suite.config["services"]
+        images = {name: one.get(bake.BAKED_FROM) or one.get("image", "") for name, one in config.items()}
         services = {
             name: ServiceStart(images[name], round(ready.ready_s, 3), ready.attempts)
             for name, ready in stack.readiness.items()

@@ -22,6 +22,9 @@ from itest.machine.exclusive import exclusive
 from itest.suite.suite import Suite
 
 
+BAKED_FROM = "x-baked-from"  # of a service in the resolved configuration: the image that its layer names
+
+
 @dataclass
 class Baked:
     """What the databases of a suite start from.
@@ -66,7 +69,9 @@ def ensure(
                 raise
             baked.notes.append(f"{suite.name}: {service} is not baked: {error.message.splitlines()[0]}")
         else:
-            baked.images[variable] = suite.config["services"][service]["image"] = reference
+            baked.images[variable] = reference
+            config = suite.config["services"][service]
+            config |= {"image": reference, BAKED_FROM: config["image"]}
     return baked
 
 

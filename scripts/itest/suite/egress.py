@@ -38,10 +38,32 @@ def read(file: YamlFile, keys: Keys, value: Any) -> Egress:
 
 
 def check(layers: Layers, config: Config) -> None:
-    """Every port that tests may want has a door, where there is one at all. Raises ItestError (usage)."""
-    door = config["services"].get(doors.DOOR)
-    if door is None:
-        return
+    """Where there is a door, it leads to every port, and nothing leads past it. Raises ItestError (usage)."""
+    if door := config["services"].get(doors.DOOR):
+        _refuse_ways_past(layers, config)
+        _refuse_ports_without(layers, config, door)
+
+
+def _refuse_ways_past(layers: Layers, config: Config) -> None:
+    """A service that is on another network too is not sealed, and names that the door isn't asked for go unseen."""
+    for name, service in config["services"].items():
+        if name == doors.DOOR:
+            continue
+        mode = service.get("network_mode", "none")
+        if mode != "none" and not mode.startswith("service:"):
+            hint = "remove network_mode, or run this suite without the profile"
+            raise layers.wrong(("services", name, "network_mode"), f"`{name}` would not be sealed: {mode}", hint)
+        for network in service.get("networks") or {}:
+            if not config["networks"][network].get("internal"):
+                problem = f"`{name}` would not be sealed: it is on network `{network}` too"
+                raise layers.wrong(("services", name, "networks"), problem, f"make `{network}` `internal: true`")
+        if "network_mode" not in service and not service.get("dns"):
+            problem = f"`{name}` doesn't ask the door for names, so nobody would see what it wants outside"
+            hint = "add `extends: {file: defaults.yaml, service: defaults}`, or `dns: ${DOOR_ADDRESS:-127.0.0.1}`"
+            raise layers.wrong(("services", name), problem, hint)
+
+
+def _refuse_ports_without(layers: Layers, config: Config, door: Config) -> None:
     keys: Keys = ("services", doors.DOOR, "environment", doors.DOORS)
     try:
         table = doors.leads_to((door.get("environment") or {}).get(doors.DOORS) or "")

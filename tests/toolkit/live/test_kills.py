@@ -21,7 +21,7 @@ from itest import compose, processes
 from itest.stack.eventually import eventually
 
 SOAK = bool(os.environ.get("ITEST_SLOW"))
-COUNTS = {"tiny": (40, 26), "database": (20, 14)} if SOAK else {"tiny": (6, 4)}  # killed, interrupted
+COUNTS = {"brief": (40, 26), "database": (20, 14)} if SOAK else {"brief": (6, 4)}  # killed, interrupted
 TINY = """
 services:
   redis:
@@ -50,9 +50,11 @@ def test_long(redis_client, stack):
 
 @pytest.fixture(scope="module")
 def tiny(shared_checkout):
-    """A checkout with the suites `tiny`, which takes some seconds, and `long`, which ends when told to."""
-    shared_checkout.suite("tiny", TINY, test=TEST)
+    """A checkout with the suites `brief`, which takes some seconds, and `long`, which ends when told to."""
+    shared_checkout.suite("brief", TINY, test=TEST)
     shared_checkout.suite("long", TINY, test=LONG)
+    for name in ("brief", "long"):  # by hand, so that no other test's is in the way
+        shared_checkout.replace(f"compose/suites/{name}.env", f"=itest-{name}\n", f"=itest-{name}-{os.getpid()}\n")
     return shared_checkout
 
 
@@ -99,7 +101,7 @@ def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goe
     given = {
         "ITEST_SUITE": suite,
         "TMPDIR": str(tmp_path),
-        "ITEST_ARGS": "tests/tiny tests/database/test_constraints.py",
+        "ITEST_ARGS": "tests/brief tests/database/test_constraints.py",
     }
     with neighbour(tiny) as living:
         began = time.monotonic()
@@ -107,7 +109,7 @@ def test_after_the_next_command_nothing_is_left_of_the_dead_and_a_living_run_goe
         assert once.code == 0, once.output
         whole = time.monotonic() - began
         for moment, number in endings(rng, whole, *COUNTS[suite]):
-            tiny.write("fixtures/base/99_another.sql", f"-- {moment}\n")  # so that a database is baked anew
+            tiny.write("fixtures/base/99_another.sql", f"SELECT {moment};\n")  # so that a database is baked anew
             output = end_after(tiny.start("run", **given), moment, number)
             said = f"seed {seed}, {number.name} after {moment:.2f} of {whole:.1f} s\n{output}"
             if number != signal.SIGKILL:
@@ -141,19 +143,29 @@ def end_after(process: subprocess.Popen[str], moment: float, number: signal.Sign
 
 
 def test_an_orphaned_compose_is_ended_or_it_would_make_containers_after_the_sweep(tiny, tmp_path):
-    process = tiny.start("run", "--suite", "tiny", TMPDIR=str(tmp_path))
-    eventually(lambda: composing(tiny) or process.poll() is not None, timeout=60)
+    process = tiny.start("run", "--suite", "brief", TMPDIR=str(tmp_path))
+    pids = eventually(lambda: composing(tiny), timeout=60)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     process.kill()
     process.wait()
-    assert composing(tiny), "it outlives the runner"
+    assert all(processes.started(pid) for pid in pids), "they outlive the runner"
     assert tiny.run("ps", TMPDIR=str(tmp_path)).code == 0
     assert left(tiny, tmp_path, but="none") == {}
 
 
 def composing(checkout) -> list[int]:
     """The processes of the newest run that bring its stack up."""
-    found = processes.left_by([checkout.latest.resolve().name])
-    return [one.pid for one in found if b"\0up\0" in Path("/proc", str(one.pid), "cmdline").read_bytes()]
+    found = processes.left_by([checkout.latest.resolve().name]) if checkout.latest.exists() else []
+    return [one.pid for one in found if "up" in command(one.pid)]
+
+
+def command(pid: int) -> list[str]:
+    """The words of a process's command line; none of one that is gone."""
+    try:
+        return Path("/proc", str(pid), "cmdline").read_text(encoding="utf-8").split("\0")
+    except OSError:
+        return []
 
 
 @pytest.mark.skipif(not SOAK, reason="make soak")
@@ -161,8 +173,8 @@ def composing(checkout) -> list[int]:
 def test_20_stacks_at_once_while_others_come_and_go_by_hand_do_not_clash(tiny, tmp_path):
     """Eighteen runs, and two people who bring stacks up, look at them and take them down all the while."""
     with ThreadPoolExecutor(20) as pool:
-        going = [pool.submit(tiny.run, "run", "--suite", "tiny", timeout=600) for _ in range(18)]
-        for suite in ("tiny", "long"):
+        going = [pool.submit(tiny.run, "run", "--suite", "brief", timeout=600) for _ in range(18)]
+        for suite in ("brief", "long"):
             going.append(pool.submit(by_hand, tiny, suite, 4))
         ended = [one.result() for one in going]
     assert [one.code for one in ended] == [0] * 20, "\n".join(one.output for one in ended if one.code)
@@ -241,3 +253,17 @@ def test_the_workers_of_a_plain_pytest_that_is_killed_end_with_it(stubborn, tmp_
     assert f"removing itest-stubborn-{process.pid}-" in checkout.run("ps").output
     assert things("network", [f"itest-stubborn-{process.pid}"]) == []
     assert left(checkout, tmp_path, but="none") == {}
+
+
+def test_what_goes_is_listed_before_it_goes(tiny):
+    project = f"itest-brief-{os.getpid()}"
+    assert "; it is kept until 2" in tiny.run("up", "--suite", "brief").output
+    down = tiny.run("down", "--all").output
+    assert down == f"removing {project}: 1 container, 1 network, 1 volume (redis)\nremoved {project}\n"
+    assert tiny.run("up", "--suite", "brief").code == 0
+    clean = tiny.run("clean")
+    assert clean.code == 0, clean.output
+    listed = clean.output.splitlines()
+    assert f"removing stack {project}: 1 container, 1 network, 1 volume (redis)" in listed
+    assert "removing build/" in listed
+    assert things("network", [project]) == []

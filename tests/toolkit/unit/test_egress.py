@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import socket
 import struct
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ import pytest
 
 from itest import doors, suite
 from itest.containers import Container
+from itest.errors import ItestError
+from itest.stack import door as opening
 from itest.stack import egress, sealing
 from itest.suite import yamlfile
 from itest.suite.egress import Egress
@@ -20,11 +23,14 @@ ROOT = Path(__file__).resolve().parents[3]
 OVERLAY = "compose/suites/api.yaml"
 SEALED = """\
 services:
+  store: {dns: 127.0.0.1}
+  app: {dns: 127.0.0.1}
   door:
     image: python:3.13.5
     environment:
       DOORS: 5432=store:5432 8000=app:8000
     ports: ["127.0.0.1::5432", "127.0.0.1::8000"]
+networks: {default: {internal: true}, more: {}}
 """
 
 
@@ -97,20 +103,42 @@ def test_a_door_for_every_port_is_enough_and_one_for_an_absent_service_does_no_h
 def test_a_port_without_a_door_is_refused_with_the_line_that_is_missing(sealed):
     alter(sealed, " 8000=app:8000", "")
     assert sealed.refusal(lambda: checked(sealed)) == (
-        "compose/profiles/sealed.yaml:5: port 8000 of `app` has no door, so nobody could reach it\n"
+        "compose/profiles/sealed.yaml:7: port 8000 of `app` has no door, so nobody could reach it\n"
         'hint: add the line 20000=app:8000 to it, and "127.0.0.1::20000" to the ports below'
     )
 
 
+WAYS_PAST = {
+    "another network": (
+        "  app: {dns: 127.0.0.1, networks: [default, more]}",
+        "sealed.yaml:3: `app` would not be sealed: it is on network `more` too\nhint: make `more` `internal: true`",
+    ),
+    "the host's own": (
+        "  app: {dns: 127.0.0.1, network_mode: host}",
+        "sealed.yaml:3: `app` would not be sealed: host",
+    ),
+    "another name server": (
+        "  app: {mem_limit: 1g}",
+        "sealed.yaml:3: `app` doesn't ask the door for names, so nobody would see what it wants outside",
+    ),
+}
+
+
+@pytest.mark.parametrize(("app", "said"), WAYS_PAST.values(), ids=WAYS_PAST)
+def test_a_way_past_the_door_is_refused(sealed, app, said):
+    alter(sealed, "  app: {dns: 127.0.0.1}", app)
+    assert said in sealed.refusal(lambda: checked(sealed))
+
+
 def test_a_door_that_is_not_published_is_refused(sealed):
     alter(sealed, ', "127.0.0.1::8000"', "")
-    said = 'compose/profiles/sealed.yaml:6: `door` does not publish port 8000\nhint: add "127.0.0.1::8000"'
+    said = 'compose/profiles/sealed.yaml:8: `door` does not publish port 8000\nhint: add "127.0.0.1::8000"'
     assert sealed.refusal(lambda: checked(sealed)) == said
 
 
 def test_a_line_of_doors_that_says_nothing_is_refused(sealed):
     alter(sealed, "5432=store:5432", "5432-store")
-    assert "sealed.yaml:5: `DOORS` is not understood" in sealed.refusal(lambda: checked(sealed))
+    assert "sealed.yaml:7: `DOORS` is not understood" in sealed.refusal(lambda: checked(sealed))
 
 
 def test_the_door_starts_with_the_stores_that_it_leads_to(sealed):
@@ -121,6 +149,15 @@ def test_the_door_starts_with_the_stores_that_it_leads_to(sealed):
 @pytest.mark.parametrize("name", suite.names(ROOT))
 def test_every_suite_of_this_repository_can_be_sealed(name):
     suite.check(suite.load(ROOT, name, "sealed"))
+
+
+@pytest.mark.parametrize("profile", ["", "sealed"])
+@pytest.mark.parametrize("name", suite.names(ROOT))
+def test_every_service_has_the_stack_s_network_alone_and_no_other_name_server(name, profile):
+    """So that what is tried from one of them holds for all."""
+    services = suite.load(ROOT, name, profile).config["services"]
+    ways = {(*one["networks"], *one["dns"], "network_mode" in one) for key, one in services.items() if key != "door"}
+    assert ways == {("default", "127.0.0.1", False)}
 
 
 def test_a_service_has_the_ports_that_the_door_publishes_for_it():
@@ -139,6 +176,27 @@ def test_without_a_door_ports_are_what_they_are():
 def test_the_others_find_the_door_at_its_address_in_the_stack_s_own_network():
     door = container("door", addresses={"p_outside": "172.20.0.2", "p_default": "172.21.0.2"})
     assert doors.address({"door": door}) == {"DOOR_ADDRESS": "172.21.0.2"}
+
+
+def test_a_host_that_nobody_here_knows_is_told_before_anything_starts(sealed, monkeypatch):
+    sealed.edit(OVERLAY, "tags: [blocking]", "egress: [api.example.com]")
+    loaded = sealed.load(profile="sealed")
+
+    def unknown(_: str) -> str:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(opening, "resolved", unknown)
+    with pytest.raises(ItestError) as refusal:
+        opening.opened(loaded, loaded.project("p"))
+    assert (refusal.value.category, refusal.value.cause) == ("engine", "egress")
+    assert refusal.value.message == (
+        "suite api: egress to api.example.com: this machine finds no address for it: Name or service not known"
+    )
+
+
+def test_a_stack_without_a_door_is_left_as_it_is(repo):
+    loaded = repo.load()
+    assert opening.opened(loaded, loaded.project("p")) == loaded.project("p")
 
 
 # Records
