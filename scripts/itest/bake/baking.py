@@ -178,17 +178,19 @@ def _refuse_kept(file: IO[bytes], values: Mapping[str, str]) -> None:
 
 def _send(container: str, data_file: IO[bytes], passwords: Mapping[str, str]) -> None:
     """Put what bake.sh needs into a container that never ran."""
-    command = ["docker", "cp", "-", f"{container}:/"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stdin is not None
     lines = "".join(f"{variable} {statement}\n" for statement, variable in passwords.items())
-    with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
-        _add(archive, "bake.sh", io.BytesIO(SCRIPT.read_bytes()))
-        _add(archive, "passwords", io.BytesIO(lines.encode()))
-        _add(archive, "data.tar", data_file)
-    _, said = process.communicate()
-    if process.returncode:
-        raise ItestError("engine", f"docker cp: {said.decode(errors='replace').strip()}", cause="bake")
+    # A file, not a pipe: while the engine waits for the rest of an archive, it removes neither this container nor any
+    # image, and the rest would never come after an interrupt.
+    with tempfile.TemporaryFile() as packed:
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            _add(archive, "bake.sh", io.BytesIO(SCRIPT.read_bytes()))
+            _add(archive, "passwords", io.BytesIO(lines.encode()))
+            _add(archive, "data.tar", data_file)
+        packed.seek(0)
+        command = ["docker", "cp", "-", f"{container}:/"]
+        done = subprocess.run(command, stdin=packed, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise ItestError("engine", f"docker cp: {done.stderr.decode(errors='replace').strip()}", cause="bake")
 
 
 def _add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> None:

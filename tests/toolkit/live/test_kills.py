@@ -78,7 +78,7 @@ def left(checkout, temporary: Path, but: str) -> dict[str, list[str]]:
     runs = [path.name for path in (checkout.path / "build/itest").glob("2*") if path.name != but]
     found = {f"{kind}s": things(kind, runs) for kind in ("container", "network", "volume")}
     found["processes"] = [str(one.pid) for one in processes.left_by(runs)]
-    kept = [*(checkout.path / "build/itest/owners").iterdir(), *(checkout.path / "build/itest/slots").iterdir()]
+    kept = [path for folder in ("owners", "slots") for path in (checkout.path / "build/itest" / folder).glob("*")]
     found["files"] = [path.name for path in kept if but not in path.name]
     found["temporary"] = [path.name for path in temporary.iterdir() if path.name != f"itest-{os.getuid()}"]
     return {what: ones for what, ones in found.items() if ones}
@@ -144,7 +144,7 @@ def end_after(process: subprocess.Popen[str], moment: float, number: signal.Sign
 
 def test_an_orphaned_compose_is_ended_or_it_would_make_containers_after_the_sweep(tiny, tmp_path):
     process = tiny.start("run", "--suite", "brief", TMPDIR=str(tmp_path))
-    pids = eventually(lambda: composing(tiny), timeout=60)
+    pids = eventually(lambda: docker_at(tiny, "up"), timeout=60)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     process.kill()
@@ -154,10 +154,27 @@ def test_an_orphaned_compose_is_ended_or_it_would_make_containers_after_the_swee
     assert left(tiny, tmp_path, but="none") == {}
 
 
-def composing(checkout) -> list[int]:
-    """The processes of the newest run that bring its stack up."""
+def test_an_interrupt_while_a_bake_is_sent_to_the_engine_does_not_leave_that_waiting_for_the_rest(tiny, tmp_path):
+    tiny.write("fixtures/base/99_another.sql", f"SELECT '{tmp_path}';\n")  # baked by nobody yet
+    process = tiny.start("run", "--suite", "database", TMPDIR=str(tmp_path))
+    [pid] = eventually(lambda: docker_at(tiny, "cp") or (process.poll() is not None and [0]), timeout=60)
+    assert pid, process.communicate()[0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=20)[0]
+        assert process.returncode == 130, output
+    finally:
+        if processes.started(pid):
+            os.kill(pid, signal.SIGKILL)  # or nobody could remove an image any more
+        process.kill()
+    assert left(tiny, tmp_path, but="none") == {}
+
+
+def docker_at(checkout, verb: str) -> list[int]:
+    """The docker processes of the newest run with some verb, such as those that bring its stack up."""
     found = processes.left_by([checkout.latest.resolve().name]) if checkout.latest.exists() else []
-    return [one.pid for one in found if "up" in command(one.pid)]
+    return [one.pid for one in found if verb in command(one.pid)]
 
 
 def command(pid: int) -> list[str]:
