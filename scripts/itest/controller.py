@@ -17,6 +17,7 @@ from itest.reach import Stacks, new_session
 STACKS = pytest.StashKey[Stacks]()  # of a pytest process
 LAST = pytest.StashKey[bool]()  # of a test: whether none follows in its process
 
+SAID = "itest_said"  # what a worker tells in the end
 SESSION, ENDING = "itest_session", "itest_ending"  # what a worker is told beside its number, and what it tells
 
 
@@ -38,6 +39,15 @@ def leave(config: pytest.Config, error: ItestError) -> NoReturn:
         words = {name: getattr(error, name) for name in ("category", "message", "hint", "cause", "evidence")}
         atomic.write(Path(note), json.dumps(words))
     pytest.exit(reason, code)
+
+
+def tell(config: pytest.Config, notes: list[str]) -> None:
+    """Show lines on the terminal, which a worker has through its controller only."""
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[SAID] = notes
+    else:
+        for note in notes:
+            config.stash[STACKS].report(f"itest: {note}")
 
 
 @dataclass
@@ -75,8 +85,11 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """When a worker has ended: for want of a stack, so do all."""
-        if ending := getattr(node, "workeroutput", {}).get(ENDING):
+        """When a worker has ended: show what it says; for want of a stack, so do all."""
+        said = getattr(node, "workeroutput", {})
+        for note in said.get(SAID, ()):
+            self.stacks.report(f"itest: {note}")
+        if ending := said.get(ENDING):
             pytest.exit(*ending)
 
     @pytest.hookimpl(trylast=True)

@@ -33,6 +33,13 @@ class StateWarning(pytest.PytestWarning):
     """A test left a transaction open, or changed the schema. Set right; `-W error` turns it into a failure."""
 
 
+@pytest.hookimpl(trylast=True)  # when fixtures of the whole session have closed what is theirs
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell of connections that tests have left open."""
+    stacks = session.config.stash[STACKS]
+    controller.tell(session.config, [note for _, isolation in stacks.open.values() for note in isolation.leaked()])
+
+
 @pytest.fixture(scope="module")
 def stack(request: pytest.FixtureRequest) -> Stack:
     """The running stack of the suite: endpoints, logs, and kill, pause, stop, start."""
@@ -57,7 +64,7 @@ def db(request: pytest.FixtureRequest, _clean_state: None) -> Database:
 @pytest.fixture
 def left_behind(request: pytest.FixtureRequest) -> Callable[[], dict[str, list[str]]]:
     """`left_behind()`: what differs from the seeded state at this moment, by service: `{"redis": ["key cart:1 …"]}`."""
-    return _reach(request)[1].dirt
+    return _reach(request)[1].left_behind
 
 
 @pytest.fixture
@@ -112,8 +119,8 @@ def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
     if suite is None:
         yield
         return
-    _, isolation = _reach(request)
-    isolation.own = request.getfixturevalue("stores")
+    stack, isolation = _reach(request)
+    isolation.own = _checked(stack, request.getfixturevalue("stores"))
     marker = item.get_closest_marker("isolation")
     os.environ["PGAPPNAME"] = f"test {item.name}"[:63]  # of connections that the test opens: pg_stat_activity shows it
     with _blaming(item):
@@ -130,7 +137,19 @@ def _blaming(item: pytest.Item) -> Iterator[None]:
         yield
     except ItestError as error:
         item.user_properties += [("itest.category", error.category), ("itest.cause", error.cause)]
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None  # or pytest would show it a second time
+
+
+def _checked(stack: Stack, stores: Sequence[Resettable]) -> Sequence[Resettable]:
+    """The stores of a team's own. Fails the test where one can't be what the fixture says."""
+    for store in stores:
+        lacks = [name for name in ("name", "reset", "dirt") if not hasattr(store, name)]
+        if lacks:
+            where = stack.suite.tests / "conftest.py"
+            hint = f"tests/README.md shows one; the fixture `stores` is in {where}"
+            problem = f"store {type(store).__name__}: it has no {' and no '.join(lacks)}"
+            pytest.fail(str(ItestError("usage", problem, hint=hint, cause="stores")), pytrace=False)
+    return stores
 
 
 def _say(item: pytest.Item, notes: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from itest import controller, processes
 from itest.controller import LAST, STACKS, Controller
+from itest.errors import ItestError
 from itest.suite.schema import ISOLATIONS, nearest
 
 pytest_plugins = ["itest.fixtures"]
@@ -69,14 +70,21 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         session.config.stash[STACKS].close()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a strategy that there isn't before the first test runs."""
-    for item in items:
-        for marker in item.iter_markers("isolation"):
-            if len(marker.args) != 1 or marker.args[0] not in ISOLATIONS:
-                given = ", ".join(map(str, marker.args)) or "nothing"
-                problem = f"{item.nodeid}: isolation({given}): no such strategy; {nearest(given, ISOLATIONS)}"
-                raise pytest.UsageError(problem)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse strategies that there aren't before the first test runs."""
+    wrong = [(item, marker) for item in items for marker in item.iter_markers("isolation") if not _is_strategy(marker)]
+    if wrong:
+        item, marker = wrong[0]
+        path, line, _ = item.reportinfo()
+        given = ", ".join([*map(repr, marker.args), *(f"{name}={value!r}" for name, value in marker.kwargs.items())])
+        problem = f"{Path(path).relative_to(config.rootpath)}:{(line or 0) + 1}: isolation({given}): no such strategy"
+        hint = nearest(str([*marker.args, *marker.kwargs.values(), ""][0]), ISOLATIONS)
+        others = "\n".join(dict.fromkeys(one.nodeid for one, _ in wrong[1:]))
+        controller.leave(config, ItestError("usage", problem, hint=hint, cause="isolation", evidence=others))
+
+
+def _is_strategy(marker: pytest.Mark) -> bool:
+    return len(marker.args) == 1 and not marker.kwargs and marker.args[0] in ISOLATIONS
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -95,7 +103,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.add_report_section("test", f"stdout of service {service}, log during this", text)
     if call.when == "call" and (item.config.getoption("keep_db") or os.environ.get("ITEST_KEEP")):
         for told in item.config.stash[STACKS].keep(item.path, item.name):
-            item.add_report_section("test", "stdout of the database, kept as this test left it", f"{told}\n")
+            item.add_report_section("test", "stdout of itest, how to look at the database of this", f"{told}\n")
 
 
 def _reporter(config: pytest.Config) -> Callable[[str], None]:

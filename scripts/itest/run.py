@@ -105,9 +105,7 @@ def _go(
             workers.check(suite)
     started = time.monotonic()
     baked = _bring_images(progress.suites, settings, console, interrupts)
-    jobs = settings.jobs or (1 if _share_a_port(progress.suites) else capacity.jobs(len(progress.suites)))
-    if jobs < len(progress.suites):
-        console.note(f"{jobs} of {len(progress.suites)} suites at a time")
+    jobs = _jobs(settings, progress.suites, console)
     lane = Lane(
         run=one,
         console=console,
@@ -148,6 +146,20 @@ def _bring_images(
     for note in (note for one in baked.values() for note in one.notes):
         console.note(note)
     return {name: one.images for name, one in baked.items()}
+
+
+def _jobs(settings: Settings, chosen: Sequence[Suite], console: Console) -> int:
+    """How many suites run side by side; says why where it is not all of them."""
+    count, advice = len(chosen), ""
+    if settings.jobs:
+        jobs = capacity.Jobs(settings.jobs, f"JOBS={settings.jobs}")
+    elif _share_a_port(chosen):
+        jobs = capacity.Jobs(1, "they publish the same port")
+    else:
+        jobs, advice = capacity.jobs(count), f"; JOBS={count} starts all"
+    if jobs.number < count:
+        console.note(f"{jobs.number} of {count} suites at a time: {jobs.why}{advice}")
+    return jobs.number
 
 
 def _share_a_port(chosen: Sequence[Suite]) -> bool:
@@ -194,7 +206,7 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
         versions=progress.versions,
         masker=progress.masker,
     )
-    if results:
+    if any(result.status != "skipped" for result in results):  # else the error below says it all
         console.print("")
         console.print(progress.masker.text(summary.table(results, colour=console.colour)))
     if error:

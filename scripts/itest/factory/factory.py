@@ -103,7 +103,7 @@ class Factory:
             if fresh:
                 raise
             self._kept.databases.clear()
-            return self._named(self._known()[0], table, n, columns)
+        return self._named(self._known()[0], table, n, columns)  # out here: the stale error is no context of the next
 
     def defaults(self, table: str, /, **columns: Any) -> None:
         """From now on in this test, what a table's rows have where nothing else is said; as parents, too."""
@@ -192,7 +192,7 @@ class Factory:
                 if not (constraint.columns.intersection(names) if constraint else names):
                     raise
                 if attempt == ATTEMPTS:
-                    raise _refused(table, error, {name: full[-1][name] for name in names}) from error
+                    raise _refused(table, error, {name: full[-1][name] for name in names}) from None
         raise AssertionError("the last attempt returns or raises")
 
     def _draw(self, table: Table, column: Column, make: Maker) -> str:

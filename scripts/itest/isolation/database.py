@@ -21,6 +21,7 @@ class Database(psycopg.Connection[Any]):
     def __init__(self, pgconn: pq.abc.PGconn, *arguments: Any, **options: Any) -> None:
         super().__init__(pgconn, *arguments, **options)
         self.held = False  # inside the transaction that isolation `rollback` takes back
+        self.in_schema = False  # of the test's own, which no baseline covers
         self._snapshots: list[str] = []
 
     def snapshot(self) -> str:
@@ -28,6 +29,9 @@ class Database(psycopg.Connection[Any]):
 
         It costs about as much as copying all rows. Under isolation `rollback` it is a savepoint.
         """
+        if self.in_schema:
+            problem = "db.snapshot: a schema of the test's own can't be kept"
+            raise ItestError("usage", problem, hint='@pytest.mark.isolation("clone")', cause="snapshot")
         name = f"{SNAPSHOT}{len(self._snapshots) + 1}"
         if self.held:
             self.execute(SQL("SAVEPOINT {}").format(Identifier(name)))
@@ -43,8 +47,8 @@ class Database(psycopg.Connection[Any]):
         """
         name = snapshot or (self._snapshots[-1] if self._snapshots else "")
         if name not in self._snapshots:
-            known = ", ".join(self._snapshots) or "none was taken"
-            hint = f"name = db.snapshot() first, then db.restore(name); there are: {known}"
+            known = f"there are: {', '.join(self._snapshots)}" if self._snapshots else "name = db.snapshot() takes one"
+            hint = f"{known}; db.restore() returns to the newest" if name else known
             raise ItestError("usage", f"db.restore: no snapshot {name or 'to return to'}", hint=hint, cause="snapshot")
         if self.held:
             self.execute(SQL("ROLLBACK TO SAVEPOINT {}").format(Identifier(name)))

@@ -63,7 +63,8 @@ class Isolation:
     def keep(self, label: str) -> list[str]:
         """Keep the databases as a failed test left them. Returns the commands that open them."""
         kept = [(store.name, store.keep(label)) for store in self.databases]
-        return [copies.look(self.stack, service, name) for service, name in kept if name]
+        nothing = "not kept: nothing was committed; @pytest.mark.isolation('delete') keeps it"
+        return [copies.look(self.stack, service, name) if name else f"{service}: {nothing}" for service, name in kept]
 
     def database(self) -> Database:
         """The test's connection to the suite's one PostgreSQL."""
@@ -75,6 +76,18 @@ class Isolation:
         import redis
 
         return redis.Redis.from_url(self.stack.dsn(self.stack.only("redis")), decode_responses=True)
+
+    def leaked(self) -> list[str]:
+        """Connections to databases that tests have left open, a line each."""
+        return [line for store in self.databases for line in store.leaked()]
+
+    def left_behind(self) -> dict[str, list[str]]:
+        """What the test has changed so far, by service. Raises ItestError (usage) where nobody but it can see that."""
+        if self._strategy in ("rollback", "schema"):
+            problem = f"left_behind: under isolation {self._strategy} the test's work is for its own session to see"
+            hint = 'mark the test @pytest.mark.isolation("delete"), or "clone"'
+            raise ItestError("usage", problem, hint=hint, cause="isolation")
+        return self.dirt()
 
     def dirt(self) -> dict[str, list[str]]:
         """What differs from the baseline at this moment, by service; services that are clean are left out."""
@@ -98,9 +111,9 @@ class Isolation:
         if dirt:
             raise ItestError(
                 "data",
-                f"suite {self.stack.suite.name}: some test before left state behind: {dirt[0]}",
-                hint="run the suite's tests one by one to see which: ARGS='-x -v'",
-                evidence="\n".join(dirt),
+                f"suite {self.stack.suite.name}: some test, not only this last one, left state behind: {dirt[0]}",
+                hint="call left_behind() in the tests that may have, or halve them with ARGS='-k …'",
+                evidence="\n".join(dirt[1:]),
                 cause="contamination",
             )
 

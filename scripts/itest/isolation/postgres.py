@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from itest import data
-from itest.data import sql, template
-from itest.data.baseline import LOCK_TIMEOUT, Baseline, Contaminated, SchemaChanged
+from itest.data import sessions, sql, template
+from itest.data.baseline import LOCK_TIMEOUT, Baseline, Contaminated, Outcome, SchemaChanged
 from itest.data.sessions import Session
 from itest.errors import ItestError
 from itest.isolation.database import Database, Lender, connect
@@ -18,6 +18,9 @@ from itest.stack.stack import Stack
 
 if TYPE_CHECKING:
     from itest.data.clones import Pool
+
+
+TESTS = "test "  # how the application name of a test's own connections begins
 
 
 class PostgresStore:
@@ -80,10 +83,20 @@ class PostgresStore:
         try:
             with reached(self.stack, self.name):
                 strategy.end()
-        finally:
+        except BaseException:
             self.tests.take_back()
-            notes = self._clean(strategy) if strategy.cleans else []
-        return notes
+            self._clean()  # the first failure is the one to tell: what it left is its consequence
+            raise
+        self.tests.take_back()
+        return self._clean(strategy) if strategy.cleans else []
+
+    def leaked(self) -> list[str]:
+        """Connections that tests have opened and not closed, a line each."""
+        if self.name in self.stack.halted or not self._baselines:
+            return []
+        with reached(self.stack, self.name):
+            found = sessions.leaked(self._baseline().conn, TESTS)
+        return [f"{self.name}: a test never closed its connection: {one}" for one in found]
 
     def reset(self) -> None:
         """Back to the baseline. Raises ItestError (data or service)."""
@@ -116,6 +129,8 @@ class PostgresStore:
                 outcome = self._baseline().reset()
             except SchemaChanged as error:
                 self._rebuild()
+                if after:
+                    after.judge(Outcome(tuple(error.changes), error.ended))
                 return [f"{error.message}; the database was made anew", *_ended(self.name, error.ended)]
             except Contaminated:
                 self._rebuild()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
@@ -91,18 +92,19 @@ class Rollback(_Apart):
 
     def end(self) -> None:
         """Deferred constraints are checked first: a commit would have checked them."""
-        if self.db is None or self.db.closed:
+        if self.db is None:
             return
-        if self.db.info.transaction_status == TransactionStatus.IDLE:
-            hint = 'use `with db.transaction():`, a savepoint, or @pytest.mark.isolation("delete")'
-            raise ItestError(
-                "data", "isolation rollback: the test ended its transaction", hint=hint, cause="contamination"
-            )
+        status = self.db.info.transaction_status
         try:
-            if self.db.info.transaction_status == TransactionStatus.INTRANS:
+            if status == TransactionStatus.INTRANS:
                 self.db.execute("SET CONSTRAINTS ALL IMMEDIATE")
         finally:
-            self.block.__exit__(None, None, None)
+            with suppress(psycopg.Error):  # there is no transaction left, or no connection
+                self.block.__exit__(None, None, None)
+        if status == TransactionStatus.IDLE:
+            problem = "isolation rollback: the test ended its transaction, so what it wrote was committed"
+            hint = 'use `with db.transaction():`, a savepoint, or @pytest.mark.isolation("delete")'
+            raise ItestError("data", problem, hint=hint, cause="contamination")
 
 
 class Schema(_Apart):
@@ -130,7 +132,16 @@ class Schema(_Apart):
         fixtures.load([one for one in plan.fixtures if one.service == name], {name: self.dsn})
 
     def connection(self) -> Database:
-        return self.lender.lend(self.dsn)
+        db = self.lender.lend(self.dsn)
+        db.in_schema = True
+        return db
+
+    def keep(self, label: str) -> str:
+        name = super().keep(label)
+        with connect(self.store.dsn, "itest keep") as conn:
+            path = SQL("ALTER DATABASE {} SET search_path TO {}, public")
+            conn.execute(path.format(Identifier(name), Identifier(self.schema)))
+        return name
 
     def end(self) -> None:
         self.lender.close()

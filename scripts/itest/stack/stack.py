@@ -52,9 +52,14 @@ class Stack:
         return "http://{}:{}".format(*self.endpoint(service)) + path
 
     def dsn(self, service: str, *, user: str = "", password: str = "") -> str:
-        """The connection string of a store, as its own superuser unless a user is named."""
+        """The connection string of a store, as its own superuser unless a user is named, with that user's password.
+
+        Raises ItestError (usage) for another user of PostgreSQL without a password: the container knows none of it.
+        """
         kind, place = self._service(service).kind, self.places.get(service, "")
         if kind == "postgres":
+            if not password:
+                _refuse_no_password(service, user, self.env(service))
             return postgres_dsn(self.endpoint(service), self.env(service), place, user, password)
         return KINDS[kind].address(self.endpoint(service), self.env(service), place)
 
@@ -186,3 +191,15 @@ class Stack:
 
     def _target(self, name: str) -> Target:
         return Target(self._service(name), self.containers[name], self.project_of(name))
+
+
+def _refuse_no_password(service: str, user: str, environment: Mapping[str, str]) -> None:
+    """A server that trusts every connection needs none, and the superuser's is known."""
+    superuser = environment.get("POSTGRES_USER") or "postgres"
+    if user in ("", superuser) or environment.get("POSTGRES_HOST_AUTH_METHOD") == "trust":
+        return
+    named = (name for name in environment if user.upper() in name and "PASSWORD" in name)
+    password = next((f"stack.env({service!r})[{name!r}]" for name in named), "…")
+    call = f"stack.dsn({service!r}, user={user!r}"
+    hint = f"{call}, password={password})"
+    raise ItestError("usage", f"{call}): no password for {user}", hint=hint, cause="config")

@@ -39,6 +39,16 @@ def raised(text: str, root: Path | None = None) -> str:
     return exceptions[-1] + (f" ({':'.join((own or places)[-1])})" if places else "")
 
 
+def plain(text: str) -> str:
+    """The line of a refusal without a traceback, as of a marker that nobody registered; "" where there is none.
+
+    A line that announces what follows, as `import file mismatch:` does, has the next one after it.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    announces = len(lines) > 1 and lines[0].endswith(":")
+    return " ".join(lines[: 2 if announces else 1])
+
+
 def conftest(log: str, root: Path | None = None) -> str:
     """The conftest.py that pytest could not load; "" where it does not complain of one."""
     match = _CONFTEST.search(_relative(log, root))

@@ -62,8 +62,9 @@ def case(element: Element, root: Path | None = None) -> Case:
         if (result := children.get(tag)) is not None:
             message = _first_line(result.get("message") or result.text or "")
             cause = recorded.get("itest.cause") or _cause(outcome, message)
-            if cause == "collection":  # the message is always "collection failure"; the text is the traceback
-                message = reason.raised(clean(result.text or ""), root) or message
+            if cause == "collection":  # the message is always "collection failure"; the text is why
+                text = clean(result.text or "")
+                message = reason.raised(text, root) or reason.plain(text) or message
             return Case(_node_id(element), outcome, category, cause, message)
     return Case(_node_id(element), "passed", category)
 

@@ -197,6 +197,8 @@ def test_is_innocent(db):
     )
     assert "public.sessions" in ended.failed["test_a_service_writes"]
     assert "the test ended its transaction" in ended.failed["test_ends_the_transaction"]
+    assert "During handling" not in ended.output
+    assert "Unraisable" not in ended.output
     assert "orders_user_id_fkey" in ended.failed["test_breaks_a_deferred_constraint"]
 
 
@@ -225,6 +227,50 @@ def test_a_service_writes_to_the_stacks_own_database(db, sign_in):
     assert ended.red == {"test_a_service_writes_to_the_stacks_own_database"}, ended.output
     listed = "SELECT count(*) FROM pg_database WHERE datname LIKE '%itest%' AND NOT datistemplate"
     assert psql(kept, "app", listed) == "0\n"
+
+
+def test_what_a_strategy_cannot_do_is_refused_in_words(kept):
+    ended = Outcome(
+        kept,
+        """
+from itest.errors import ItestError
+
+@pytest.mark.isolation("schema")
+def test_snapshot(db):
+    with pytest.raises(ItestError, match="a schema of the test's own can't be kept"):
+        db.snapshot()
+
+@pytest.mark.parametrize("strategy", [pytest.param(it, marks=pytest.mark.isolation(it)) for it in ("rollback", "schema")])
+def test_left_behind(db, left_behind, strategy):
+    db.execute(NEW)
+    with pytest.raises(ItestError, match="for its own session to see"):
+        left_behind()
+
+@pytest.mark.isolation("clone")
+def test_a_table_in_the_stacks_own_database(db, stack):
+    own = stack.dsn("postgres").replace(db.info.dbname, "app")
+    with psycopg.connect(own) as other:
+        other.execute("CREATE TABLE extra (id int)")
+""",
+    )
+    assert ended.red == {"test_a_table_in_the_stacks_own_database"}, ended.output
+    assert "public.extra added" in ended.failed["test_a_table_in_the_stacks_own_database"]
+
+
+def test_a_connection_that_a_test_never_closed_is_told_with_its_query_and_the_test_that_opened_it(kept):
+    body = """
+forgotten = []
+
+def test_forgets(stack):
+    forgotten.append(psycopg.connect(stack.dsn("postgres"), autocommit=True))
+    forgotten[0].execute("SELECT 'never closed'")
+"""
+    for workers in ((), ("-n", "1")):
+        ended = Outcome(kept, body, *workers)
+        assert ended.code == 0, ended.output
+        assert "itest: postgres: a test never closed its connection: pid" in ended.output
+        assert "(test test_forgets), idle" in ended.output
+        assert "SELECT 'never closed'" in ended.output
 
 
 def test_a_service_can_be_pointed_at_a_clone(kept):
@@ -265,10 +311,14 @@ def test_next(db, left_behind):
 
 
 def test_a_strategy_that_there_is_not_is_refused_before_the_first_test(kept):
-    kept.write("tests/api/test_probe.py", "import pytest\n@pytest.mark.isolation('clones')\ndef test_it(): pass")
+    wrong = "import pytest\n\n@pytest.mark.isolation({})\ndef test_it(): pass\n"
+    kept.write("tests/api/test_probe.py", wrong.format("'clones'"))
     done = kept.pytest("tests/api/test_probe.py")
-    assert done.code == 4, done.output
-    assert "isolation(clones): no such strategy; did you mean `clone`?" in done.output
+    assert done.code == 2, done.output
+    assert "tests/api/test_probe.py:3: isolation('clones'): no such strategy" in done.output
+    assert "hint: did you mean `clone`?" in done.output
+    kept.write("tests/api/test_probe.py", wrong.format("strategy='clone'"))
+    assert "isolation(strategy='clone'): no such strategy" in kept.pytest("tests/api/test_probe.py").output
 
 
 def test_the_database_of_a_failed_test_can_be_kept_and_looked_at(kept):
@@ -282,13 +332,24 @@ def test_red_on_a_clone(db):
     db.execute(NEW)
     assert False
 
+@pytest.mark.isolation("schema")
+def test_red_in_a_schema(db):
+    db.execute(NEW)
+    assert False
+
+@pytest.mark.isolation("rollback")
+def test_red_in_a_transaction(db):
+    assert False
+
 def test_next(left_behind):
     assert left_behind() == {}
 """
     ended = Outcome(kept, body, "--keep-db")
-    assert ended.red == {"test_red", "test_red_on_a_clone"}, ended.output
+    reds = {"test_red", "test_red_on_a_clone", "test_red_in_a_schema", "test_red_in_a_transaction"}
+    assert ended.red == reds, ended.output
+    assert "postgres: not kept: nothing was committed" in ended.output
     commands = [line.strip() for line in ended.output.splitlines() if line.strip().startswith("docker exec -it")]
-    assert len(commands) == 2, ended.output
+    assert len(commands) == 3, ended.output
     for command in commands:
         words = [word for word in shlex.split(command) if word != "-it"]
         query = [*words, "-Atc", "SELECT count(*) FROM items WHERE sku = 'NEW-ONE'"]
