@@ -100,7 +100,9 @@ class Stacks:
             slot = self.closing.enter_context(slots.claimed(self.root, found.name))
             if slot == 0 and not is_runs and found.name != self._name(suite):
                 # A service may have died since it was left, or lost its data; plain compose starts without any.
-                stack.settle(found, factor=factor)
+                said = stack.settle(found, factor=factor)
+                if said:
+                    self.report(f"itest: {said}")
         if slot and self.workers < 2:  # of several workers it is known by now that they can share it
             self._refuse_sharing(found)
         owner = self._own() if slot else ""

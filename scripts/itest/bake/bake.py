@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 
 from itest import data
-from itest.bake import inputs, shelf
-from itest.bake.inputs import Recipe, Unbakable
+from itest.bake import inputs, refusals, shelf
+from itest.bake.inputs import Aging, Recipe, Unbakable
 from itest.bake.registry import Repository
 from itest.bake.shelf import Shelved
 from itest.data.data import Plan
@@ -20,7 +20,6 @@ from itest.errors import ItestError
 from itest.images import store
 from itest.machine.exclusive import exclusive
 from itest.suite.suite import Suite
-
 
 BAKED_FROM = "x-baked-from"  # of a service in the resolved configuration: the image that its layer names
 
@@ -57,9 +56,7 @@ def ensure(
                 if not reference.startswith(f"{inputs.REPOSITORY}/") or variable in os.environ:
                     continue
             else:
-                recipe = inputs.recipe(
-                    suite, plan, service, _base_id(suite, service), datetime.now(timezone.utc).date()
-                )
+                recipe = inputs.recipe(suite, plan, service, _base_id(suite, service))
                 _obtain(suite, plan, recipe, repository or Repository(""), baked, report)
                 variable, reference = recipe.variable, recipe.reference
         except Unbakable as reason:
@@ -89,16 +86,24 @@ def _obtain(
     """Have one bake: there it is, or another process is making it, or a registry has it, or this one makes it."""
     if shelf.has(recipe.reference):
         return
+    _recall(suite, recipe)
     lock = Path(tempfile.gettempdir(), f"itest-{os.getuid()}", "bakes", f"{recipe.hash}.lock")
     with exclusive(lock, waiting=lambda: report(f"waiting for another process that bakes {recipe.reference}")):
         if store.find([recipe.reference]):
             return
+        _recall(suite, recipe)
         pulled = repository.pull(recipe, report, baked.notes.append)
         how = f"{recipe.service} of {suite.name} pulled" if pulled else _make(suite, plan, recipe, report)
         baked.done.append(how)
         shelf.prune(suite.root, baked.notes.append, keep=[recipe.reference])
     if not pulled:
         repository.push(recipe, report, baked.notes.append)  # who waited for the lock need not wait for this
+
+
+def _recall(suite: Suite, recipe: Recipe) -> None:
+    """Raise Unbakable for what was found out lately."""
+    if reason := refusals.known(suite.root, recipe):
+        raise Unbakable(reason)
 
 
 def _make(suite: Suite, plan: Plan, recipe: Recipe, report: Callable[[str], None]) -> str:
@@ -111,19 +116,24 @@ def _make(suite: Suite, plan: Plan, recipe: Recipe, report: Callable[[str], None
     def bake(start: str) -> None:
         Baker(suite, plan, recipe, start, lambda words: report(f"baking {what}: {words}")).bake()
 
-    if older is None:
-        bake(recipe.base)
-        return f"{what} baked"
     try:
-        bake(older.reference)
-    except (Unbakable, ItestError) as error:
-        if isinstance(error, ItestError) and error.cause in ("interrupted", "migration", "fixture"):
-            raise  # it would end in the same way
-        bake(recipe.base)  # whatever the older one was good for
-        return f"{what} baked"
-    return f"{what} baked ({_new(older, recipe)})"
+        if older is None:
+            bake(recipe.base)
+            return f"{what} baked"
+        try:
+            bake(older.reference)
+        except (Unbakable, ItestError) as error:
+            if isinstance(error, Aging) or getattr(error, "cause", "") in ("interrupted", "migration", "fixture"):
+                raise  # it would end in the same way
+            bake(recipe.base)  # whatever the older one was good for
+            return f"{what} baked"
+    except Unbakable as reason:
+        with suppress(OSError):  # nothing but the time to find it out again
+            refusals.remember(suite.root, recipe, str(reason))
+        raise
+    return f"{what} baked on top of an earlier one{_new(older, recipe)}"
 
 
 def _new(older: Shelved, recipe: Recipe) -> str:
     count = len(recipe.migrations) - len(older.migrations)
-    return f"{count or 'no'} new migration{'' if count == 1 else 's'}"
+    return f" ({count} new migration{'' if count == 1 else 's'})" if count else ""

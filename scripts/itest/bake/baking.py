@@ -21,7 +21,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from itest import compose, data, leases, runs
-from itest.bake import shelf
+from itest.bake import ages, shelf
 from itest.bake.inputs import Recipe, Unbakable
 from itest.bake.roles import Role, variables_of
 from itest.compose import Project
@@ -36,6 +36,7 @@ from itest.suite.kinds import KINDS, Endpoint
 from itest.suite.suite import Suite
 
 SCRIPT = Path(__file__).with_name("bake.sh")
+REFUSAL = "itest bake: "  # how bake.sh begins what it says of a database that it can't pack
 INSIDE = "usr/local/share/itest-bake"  # where the image has it, see bake.sh
 
 
@@ -87,6 +88,8 @@ class Baker:
         self.report("migrating and seeding")
         address = KINDS["postgres"].address(_endpoint(container, self._port), container.environment, "")
         data.prepare(self.plan, {self.recipe.service: address})
+        with psycopg.connect(address, autocommit=True) as seeded:
+            ages.refuse(seeded, self.plan)
         # In another database: VACUUM FULL marks the table as touched where it runs, and the baseline would notice.
         with psycopg.connect(address, dbname="template1", autocommit=True) as session:
             asked = "SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL ORDER BY rolname"
@@ -106,7 +109,10 @@ class Baker:
         with SCRIPT.open("rb") as script:
             done = subprocess.run(command, stdin=script, stdout=file, stderr=subprocess.PIPE, check=False)
         if done.returncode:
-            raise Unbakable(done.stderr.decode(errors="replace").strip().removeprefix("itest bake: "))
+            said = done.stderr.decode(errors="replace").strip()
+            if said.startswith(REFUSAL):
+                raise Unbakable(said.removeprefix(REFUSAL))
+            raise ItestError("engine", f"docker exec: {said or 'it said nothing'}", cause="bake")
 
     def _shelve(self, project: Project, file: IO[bytes], passwords: Mapping[str, str]) -> None:
         """The base image with the data, the script that unpacks it, and the names of the passwords' variables."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+from itest.bake import clocks
 from itest.data import sqlsplit
 from itest.data.data import Plan
 from itest.images import inputs
@@ -23,20 +22,16 @@ REPOSITORY = "itest/bake"
 PACKAGE = Path(__file__).resolve().parents[1]
 CODE = ("bake", "data")  # what of the toolkit itself shapes a bake
 SETTINGS = ("command", "user", "tmpfs", "working_dir")  # of a service, that its data may depend on
-# What makes a row as old as its bake: functions, and words that PostgreSQL takes for times. A column's default may be a
-# day old; in a fixture the time is there for a purpose.
-CLOCK = re.compile(
-    r"""\b(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(
-    | \b(?:current_date|current_time|current_timestamp|localtime|localtimestamp)\b
-    | (["'])(?:now|today|tomorrow|yesterday)\1""",
-    re.IGNORECASE | re.VERBOSE,
-)
 # How statements begin that change rows and nothing else; pg_dump also writes SELECT setval(…) and set_config(…).
 ROWS = ("INSERT", "UPDATE", "DELETE", "WITH", "SELECT", "SET")
 
 
 class Unbakable(Exception):
     """Why a service starts without a bake, in words for a person; an edit that mends it included."""
+
+
+class Aging(Unbakable):
+    """Its rows hold the time at which they were written: a bake of it would be as stale as it is old."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +58,10 @@ class Recipe:
         return f"{REPOSITORY}/{self.service}:{self.hash[:TAG_LENGTH]}"
 
 
-def recipe(suite: Suite, plan: Plan, service: str, base_id: str, day: date) -> Recipe:
+def recipe(suite: Suite, plan: Plan, service: str, base_id: str) -> Recipe:
     """What a service's bake is made of, from the files as they are now. Raises Unbakable.
 
-    base_id: of the image that the service would start from. day: today's; counts where migrations read the clock.
+    base_id: of the image that the service would start from.
     """
     config = suite.config["services"][service]
     if config.get("entrypoint"):
@@ -85,7 +80,7 @@ def recipe(suite: Suite, plan: Plan, service: str, base_id: str, day: date) -> R
         ground=ground,
         migrations=migrations,
         only_rows=_only_rows(plan),
-        hash=inputs.digest(ground, service, plan.fingerprint, day if _reads_clock(plan) else ""),
+        hash=inputs.digest(ground, service, plan.fingerprint),
     )
 
 
@@ -147,14 +142,8 @@ def _content(path: Path) -> str:
 
 def _refuse_clocks(plan: Plan) -> None:
     for one in plan.fixtures:
-        if one.kind == "postgres" and (found := CLOCK.search(one.file.text)):
-            line = one.file.line_at(found.start())
-            problem = f"{one.file.path}:{line} reads the clock ({found[0].strip('( ')}), and its rows would age"
-            raise Unbakable(f"{problem}; write fixed times, or set BAKE=0")
-
-
-def _reads_clock(plan: Plan) -> bool:
-    return any(CLOCK.search(one.file.text) for one in plan.migrations)
+        if one.kind == "postgres" and (told := clocks.in_fixture(one.file)):
+            raise Aging(f"{told}, and its rows would age; write fixed times, or set BAKE=0")
 
 
 def _only_rows(plan: Plan) -> bool:

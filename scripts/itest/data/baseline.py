@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import psycopg
 from psycopg import Connection
-from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable, UndefinedTable
 from psycopg.pq import TransactionStatus
 
-from itest.data import baseline_sql, catalogue, contamination, dirt, restoring, roles, sessions, sql
+from itest.data import baseline_sql, catalogue, contamination, dirt, restoring, roles, sessions, sql, template
 from itest.data.baseline_sql import BASELINES as BASELINES
 from itest.data.baseline_sql import MIGRATED as MIGRATED
 from itest.data.baseline_sql import SEEDED as SEEDED
@@ -60,7 +60,8 @@ class Baseline:
 
     def __init__(self, conn: Connection, schema: str = SEEDED, *, polite: bool = False) -> None:
         """conn: in autocommit, of the role that prepared the baseline. polite: end nobody's transaction, wait only for
-        the locks that a reset needs. Raises ItestError (data) where there is no such baseline."""
+        the locks that a reset needs. Raises ItestError (data) where there is no such baseline, SchemaChanged where it
+        was dropped."""
         self.conn = conn
         self.schema = schema
         self._polite = polite
@@ -111,7 +112,10 @@ class Baseline:
 
     def dirt(self) -> list[str]:
         """Compare everything with the baseline, rows by content; a line for each difference. Changes nothing."""
-        lines = dirt.rows(self.conn, self.schema) + catalogue.changes(self.conn, self.schema, self._since)
+        try:
+            lines = dirt.rows(self.conn, self.schema) + catalogue.changes(self.conn, self.schema, self._since)
+        except UndefinedTable:
+            return [contamination.lost(self.conn, self.schema)]
         return lines + (roles.differences(self.conn, self.schema, self._passwords) if self._privileged else [])
 
     def _ask(self, how: str) -> Answer:
@@ -166,10 +170,14 @@ class Baseline:
         """What an unexpected refusal of the database means: most likely a table that is gone or has other columns."""
         if self.conn.broken or self.conn.closed:
             return error
-        changes = catalogue.changes(self.conn, self.schema, self._since)
-        return (
-            SchemaChanged(self.conn.info.dbname, changes, ended) if changes else contamination.refused(self.conn, error)
-        )
+        try:
+            changes = catalogue.changes(self.conn, self.schema, self._since)
+            self.conn.execute(f"SELECT FROM {self.schema}.objects, {self.schema}.state LIMIT 0".encode())
+        except UndefinedTable:
+            return contamination.dropped(self.conn, self.schema, ended)
+        if changes:
+            return SchemaChanged(self.conn.info.dbname, changes, ended)
+        return contamination.refused(self.conn, error, ended)
 
     def _vacuum(self, touched: Iterable[int], dead: int) -> None:
         """Every few thousand dead rows, remove them: the emptiness of a table is found by reading over them."""
@@ -191,13 +199,14 @@ class State(NamedTuple):
 
 
 def _state(conn: Connection, baseline: str) -> State:
+    whole = f"LEFT JOIN (SELECT FROM {baseline}.objects, {baseline}.catalogue LIMIT 0) x ON true"  # or it raises
     try:
-        row = conn.execute(f"SELECT strategy, since::text::bigint FROM {baseline}.state".encode()).fetchone()
-    except psycopg.errors.UndefinedTable as error:
-        hint = "make seed makes one"
-        raise ItestError(
-            "data", f"reset {conn.info.dbname}: no baseline {baseline}", hint=hint, cause="reset"
-        ) from error
+        row = conn.execute(f"SELECT strategy, since::text::bigint FROM {baseline}.state {whole}".encode()).fetchone()
+    except UndefinedTable as error:
+        if template.is_sealed(conn):  # so there was one
+            raise contamination.dropped(conn, baseline) from error
+        problem = f"reset {conn.info.dbname}: no baseline {baseline}"
+        raise ItestError("data", problem, hint="make seed makes one", cause="reset") from error
     assert row is not None
     return State(*row)
 

@@ -24,6 +24,7 @@ KIND = """CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'i' TH
     WHEN 'f' THEN 'foreign table' ELSE 'relation' END"""
 BUILT_IN_BELOW = 16384  # FirstNormalObjectId of access/transam.h
 THEIRS = "nspname !~ '^(itest_|pg_toast|pg_temp_)'"
+OURS = r"\mitest_\w+\."  # in the label of what is in a schema of ours, or belongs to it
 
 # Catalogues of what lives in a schema: column of the schema, column of the name, noun.
 IN_SCHEMAS = {
@@ -38,14 +39,13 @@ IN_SCHEMAS = {
     "pg_ts_parser": ("prsnamespace", "prsname", "text search parser"),
     "pg_ts_template": ("tmplnamespace", "tmplname", "text search template"),
 }
+# Catalogues of objects to which others belong; who came or went with its object says nothing more.
+WHOLE = ("pg_class", "pg_type", "pg_proc", "pg_opfamily", "pg_ts_config", "pg_extension")
+# DISABLE TRIGGER ALL touches each trigger of a table, those of its keys too: one line tells of them all.
+SWITCH = "triggers switched on or off"
 # Of what belongs to a relation: column of the relation, key, label after the relation's own.
 OF_RELATIONS = {
     "pg_attrdef": ("adrelid", "oid", "'default of column ' || c.adnum"),
-    "pg_trigger": (
-        "tgrelid",
-        "oid",
-        "CASE WHEN c.tgisinternal THEN 'trigger of a key' ELSE 'trigger ' || c.tgname END",
-    ),
     "pg_policy": ("polrelid", "oid", "'policy ' || c.polname"),
     "pg_rewrite": ("ev_class", "oid", "CASE c.rulename WHEN '_RETURN' THEN 'query' ELSE 'rule ' || c.rulename END"),
     "pg_inherits": ("inhrelid", "inhrelid", "'parent'"),
@@ -54,14 +54,18 @@ OF_RELATIONS = {
     "pg_foreign_table": ("ftrelid", "ftrelid", "'foreign server'"),
     "pg_publication_rel": ("prrelid", "oid", "'publication'"),
 }
+# Of the parts of such an object: column of the object, key, label.
+PARTS = {
+    "pg_enum": ("enumtypid", "oid", "'type ' || c.enumtypid::regtype || ': value ' || c.enumlabel"),
+    "pg_range": ("rngtypid", "rngtypid", "'range type ' || c.rngtypid::regtype"),
+    "pg_aggregate": ("aggfnoid", "aggfnoid", "'aggregate ' || c.aggfnoid"),
+    "pg_amop": ("amopfamily", "oid", "pg_describe_object('pg_amop'::regclass, c.oid, 0)"),
+    "pg_amproc": ("amprocfamily", "oid", "pg_describe_object('pg_amproc'::regclass, c.oid, 0)"),
+    "pg_ts_config_map": ("mapcfg", "mapcfg", "'mapping of text search configuration ' || c.mapcfg::regconfig"),
+}
 # Of the rest: key, label.
 APART = {
-    "pg_enum": ("oid", "'type ' || c.enumtypid::regtype || ': value ' || c.enumlabel"),
-    "pg_range": ("rngtypid", "'range type ' || c.rngtypid::regtype"),
-    "pg_aggregate": ("aggfnoid", "'aggregate ' || c.aggfnoid"),
     "pg_cast": ("oid", "'cast of ' || c.castsource::regtype || ' to ' || c.casttarget::regtype"),
-    "pg_amop": ("oid", "'operator of a family'"),
-    "pg_amproc": ("oid", "'function of an operator family'"),
     "pg_am": ("oid", "'access method ' || c.amname"),
     "pg_language": ("oid", "'language ' || c.lanname"),
     "pg_transform": ("oid", "'transform for ' || c.trftype::regtype"),
@@ -71,14 +75,14 @@ APART = {
     "pg_publication_namespace": ("oid", "'schema ' || c.pnnspid::regnamespace || ': publication'"),
     "pg_foreign_data_wrapper": ("oid", "'foreign data wrapper ' || c.fdwname"),
     "pg_foreign_server": ("oid", "'foreign server ' || c.srvname"),
-    "pg_ts_config_map": ("mapcfg", "'mapping of text search configuration ' || c.mapcfg::regconfig"),
 }
 LABELLED = "search_path = pg_catalog"  # names are told with their schema, whoever asks
 COLUMNS = "catalogue, object, part, of, label, row"
 
 
 class Entry(NamedTuple):
-    """A row of a system catalogue. part: column number; of: oid of the relation that it belongs to, or 0."""
+    """A row of a system catalogue. part: column number; of: oid of what it belongs to (a relation, a type, an
+    extension …), or 0."""
 
     catalogue: str
     object: int
@@ -93,8 +97,13 @@ def query(since: str) -> str:
 
     since: SQL for the transaction id from which on something built in counts.
     """
-    selects = [*_relations(), *_in_schemas(), *_of_relations(), *_apart(), *_about_others()]
-    return " UNION ALL ".join(selects).replace("{since}", since)
+    selects = [*_relations(), *_in_schemas(), *_of_relations(), *_triggers(), *_apart(), *_about_others()]
+    return f"""
+        SELECT e.catalogue, e.object, e.part, CASE e.of WHEN 0 THEN coalesce(d.refobjid, 0) ELSE e.of END AS of,
+               e.label, e.row
+        FROM ({" UNION ALL ".join(selects).replace("{since}", since)}) e
+        LEFT JOIN pg_depend d ON d.deptype = 'e' AND d.classid = e.catalogue::regclass AND d.objid = e.object
+        WHERE e.label !~ '{OURS}'"""
 
 
 def changes(conn: Connection, baseline: str, since: int) -> list[str]:
@@ -114,21 +123,23 @@ def changes(conn: Connection, baseline: str, since: int) -> list[str]:
 
 
 def _words(entries: Iterable[Entry]) -> Iterator[str]:
-    """A line for each object; what belongs to a relation that came, went or was renamed says nothing more."""
+    """A line for each object; what belongs to one that came, went or was renamed says nothing more."""
     before, after = ({entry[:3]: entry for entry in entries if entry.kept is kept} for kept in (True, False))
     told: dict[str, None] = {}
     whole = set()
     for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key), after.get(key)
-        if old is None or new is None or old.label != new.label:
-            whole.add(key[1] if key[0] == "pg_class" else 0)
+        if key[0] in WHOLE and (old is None or new is None or old.label != new.label):
+            whole.add(key[1])
     for key in sorted(dict.fromkeys([*before, *after]), key=lambda key: key[0] != "pg_class"):
         old, new = before.get(key), after.get(key)
         entry = new or old
         assert entry is not None
-        if entry.of and entry.of in whole:
+        if entry.of in whole:
             continue
-        if key[1] < BUILT_IN_BELOW:
+        if entry.label.endswith(SWITCH):
+            told.update({entry.label: None} if old and new else {})
+        elif key[1] < BUILT_IN_BELOW:
             told[f"{entry.label} changed"] = None
         elif old is None or new is None:
             told[f"{entry.label} {'added' if old is None else 'dropped'}"] = None
@@ -176,12 +187,25 @@ def _in_schema(name: str, schema: str, of: str, label: str, only: str = "true") 
 
 def _of_relations() -> Iterator[str]:
     for name, (relation, key, label) in OF_RELATIONS.items():
-        join = f"JOIN pg_class r ON r.oid = c.{relation} JOIN pg_namespace n ON n.oid = r.relnamespace AND n.{THEIRS}"
-        named = f"{KIND.replace('c.', 'r.')} || ' ' || n.nspname || '.' || r.relname || ': ' || {label}"
-        yield f"SELECT '{name}', c.{key}, 0, r.oid, {named}, c::text FROM {name} c {join} WHERE {_counts('c', key)}"
+        yield _of_relation(name, relation, key, label)
+
+
+def _triggers() -> Iterator[str]:
+    """Whether a trigger is on is an entry of its own."""
+    label = "CASE WHEN c.tgisinternal THEN 'trigger of a key' ELSE 'trigger ' || c.tgname END"
+    yield _of_relation("pg_trigger", "tgrelid", "oid", label, "(to_jsonb(c) - 'tgenabled')::text")
+    yield _of_relation("pg_trigger", "tgrelid", "oid", f"'{SWITCH}'", "c.tgenabled::text", part=1)
+
+
+def _of_relation(name: str, relation: str, key: str, label: str, row: str = "c::text", part: int = 0) -> str:
+    join = f"JOIN pg_class r ON r.oid = c.{relation} JOIN pg_namespace n ON n.oid = r.relnamespace AND n.{THEIRS}"
+    named = f"{KIND.replace('c.', 'r.')} || ' ' || n.nspname || '.' || r.relname || ': ' || {label}"
+    return f"SELECT '{name}', c.{key}, {part}, r.oid, {named}, {row} FROM {name} c {join} WHERE {_counts('c', key)}"
 
 
 def _apart() -> Iterator[str]:
+    for name, (whole, key, label) in PARTS.items():
+        yield f"SELECT '{name}', c.{key}, 0, c.{whole}, {label}, c::text FROM {name} c WHERE {_counts('c', key)}"
     for name, (key, label) in APART.items():
         yield f"SELECT '{name}', c.{key}, 0, 0, {label}, c::text FROM {name} c WHERE {_counts('c', key)}"
     mapping = "'user mapping of ' || coalesce(c.usename, 'public') || ' to ' || c.srvname"
@@ -197,7 +221,7 @@ def _about_others() -> Iterator[str]:
     for name, noun in (("pg_description", "comment"), ("pg_seclabel", "security label")):
         of = "pg_describe_object(c.classoid, c.objoid, c.objsubid)"
         ours = "SELECT oid FROM pg_namespace WHERE nspname ~ '^itest_'"
-        yield f"""SELECT '{name}', c.objoid, c.objsubid, 0, '{noun} on ' || {of}, c::text FROM {name} c
+        yield f"""SELECT '{name}', c.objoid, c.objsubid, c.objoid, '{noun} on ' || {of}, c::text FROM {name} c
             WHERE {_counts("c", "objoid")} AND NOT (c.classoid = 'pg_namespace'::regclass AND c.objoid IN ({ours}))"""
 
 

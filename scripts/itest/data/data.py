@@ -23,6 +23,8 @@ from itest.errors import ItestError
 from itest.suite.suite import Suite
 
 LOCK_TIMEOUT = 10.0  # seconds that a session of ours waits for somebody else's lock
+SHOWN = 3  # changes of a schema that a line names
+BEFORE, BACK = UNEVENTFUL = ("seeded before", "back to the seeded state")  # said where there is no news
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,15 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
     addresses: service -> DSN or URL; a store without one is left alone. Says what was done.
     Raises ItestError (data): file, line or row.
     """
+    databases = [addresses[name] for name in one.databases if name in addresses]
+    done = [said for dsn in databases if not _are_seeded(one, [dsn]) for said in _healed(dsn)]
+    if databases and _are_seeded(one, databases):
+        _fill_empty(one, addresses)
+        return ", ".join(done) or BEFORE
     with ExitStack() as opened:
-        sessions = [opened.enter_context(_session(addresses[name])) for name in one.databases if name in addresses]
-        if sessions and all(_is_seeded(one, session) for session in sessions):
-            _fill_empty(one, addresses)
-            return "seeded before"
+        sessions = [opened.enter_context(_session(dsn)) for dsn in databases]
         for session in sessions:
             _rewind(session)
-        done = []
         if one.migrations:
             applied = migrate.apply(addresses[one.databases[0]], one.migrations)
             done.append(_count(len(applied), "migration"))
@@ -106,26 +109,47 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
 
 
 def reseed(one: Plan, addresses: Mapping[str, str]) -> str:
-    """Back to the seeded state, from the files as they are now. Raises ItestError (data) as `prepare` does."""
+    """Back to the seeded state, from the files as they are now. Says what was done, one of UNEVENTFUL where that is no
+    news. Raises ItestError (data) as `prepare` does."""
     done = prepare(one, addresses)
-    for name in one.databases:
-        _restore(addresses[name])
+    healed = [said for name in one.databases for said in _restored(addresses[name])]
     for name, service in one.suite.services.items():
         if service.kind == "redis":
             _flush(addresses[name], fixtures.commands(one.fixtures, name))
-    return "back to the seeded state" if done == "seeded before" else done
+    return ", ".join([*([] if done == BEFORE else [done]), *healed]) or BACK
 
 
-def _restore(dsn: str) -> None:
-    """Bring a database back to its baseline, made anew from its template where its schema was changed."""
+def _restored(dsn: str) -> list[str]:
+    """Bring a database back to its baseline, made anew from its template where no reset can. Says that it was."""
     with _session(dsn) as session:
         try:
             baseline.reset(session)
-            return
-        except (SchemaChanged, Contaminated):
+            return []
+        except (SchemaChanged, Contaminated) as error:
             if not template.is_sealed(session):
                 raise
-    template.rebuild(dsn)
+            name, reason = session.info.dbname, _reason(error)
+    ended = template.rebuild(dsn)
+    return ["; ".join([f"{name} was made anew, {reason}", *(f"ended {who}" for who in ended)])]
+
+
+def _reason(error: SchemaChanged | Contaminated) -> str:
+    """Why a database had to be made anew, on one line."""
+    lines, what = (
+        (error.changes, "its schema had been changed")
+        if isinstance(error, SchemaChanged)
+        else (error.dirt, "it could not be reset")
+    )
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return f"{what}: {', '.join([*lines[:SHOWN], *more])}"
+
+
+def _healed(dsn: str) -> list[str]:
+    """Whatever was done to a database that was sealed, it can then go back to what the migrations left: the way there
+    is part of it. Says what that took."""
+    with _session(dsn) as session:
+        sealed = template.is_sealed(session)
+    return _restored(dsn) if sealed else []
 
 
 def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
@@ -139,8 +163,14 @@ def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
                 fixtures_redis.reset(client, fixtures.commands(one.fixtures, name))
 
 
-def _is_seeded(one: Plan, session: psycopg.Connection) -> bool:
-    return baseline.fingerprint(session) == one.fingerprint and (template.is_sealed(session) or not one.sealed)
+def _are_seeded(one: Plan, databases: Sequence[str]) -> bool:
+    """Whether these hold what the files would fill them with, and the template is there, too."""
+    with ExitStack() as opened:
+        sessions = [opened.enter_context(_session(dsn)) for dsn in databases]
+        return all(
+            baseline.fingerprint(session) == one.fingerprint and (template.is_sealed(session) or not one.sealed)
+            for session in sessions
+        )
 
 
 def _seal(one: Plan, session: psycopg.Connection) -> list[str]:

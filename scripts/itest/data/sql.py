@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import psycopg
 from psycopg import Connection, generators
@@ -34,9 +35,11 @@ TRANSACTION = re.compile(
 
 # https://www.postgresql.org/docs/current/view-pg-locks.html
 HOLDERS = """
-    SELECT a.pid, a.application_name, a.state, extract(epoch FROM clock_timestamp() - a.xact_start)::float, a.query,
-           string_agg(DISTINCT l.relation::regclass::text, ', ')
+    SELECT a.pid, a.application_name, a.state, extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds,
+           a.query, coalesce(string_agg(DISTINCT c.oid::regclass::text, ', '), 'other locks') AS held
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    LEFT JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm')
+        AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^(itest_|pg_toast)')
     WHERE l.granted AND l.locktype = 'relation' AND l.relation >= 16384 AND a.pid <> pg_backend_pid()
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND (%(readers)s OR l.mode <> 'AccessShareLock')
@@ -128,14 +131,30 @@ def failure(file: DataFile, error: psycopg.Error, prefix: str = "", *, line: int
     return file.error("\n".join(lines), line=line, hint=_mend(file, line))
 
 
-def holders(conn: Connection, *, readers: bool = True) -> str:
-    """One line for each other session that holds a lock on a table, oldest transaction first; readers too, or only
-    those that change or lock rows."""
-    lines = []
-    for pid, application, state, seconds, query, tables in conn.execute(HOLDERS, {"readers": readers}).fetchall():
-        who = f"pid {pid} ({application or 'unnamed'})"
-        lines.append(f"  {who}, {state} for {seconds or 0:.1f} s, holds {tables}: {clip(query)}")
-    return "\n".join(lines) or "  it is gone by now"
+class Holder(NamedTuple):
+    """A session that holds locks. seconds: since its transaction began; held: tables of the project's."""
+
+    pid: int
+    application_name: str
+    state: str
+    seconds: float | None
+    query: str
+    held: str
+
+    def __str__(self) -> str:
+        who = f"pid {self.pid} ({self.application_name or 'unnamed'})"
+        return f"{who}, {self.state} for {self.seconds or 0:.1f} s, holds {self.held}: {clip(self.query)}"
+
+
+def holding(conn: Connection, *, readers: bool = True) -> list[Holder]:
+    """The other sessions that hold a lock on a table, oldest transaction first; readers too, or only those that change
+    or lock rows."""
+    return [Holder(*row) for row in conn.execute(HOLDERS, {"readers": readers}).fetchall()]
+
+
+def holders(conn: Connection) -> str:
+    """One line for each other session that holds a lock on a table, oldest transaction first."""
+    return "\n".join(f"  {one}" for one in holding(conn)) or "  it is gone by now"
 
 
 def _send(conn: Connection, file: DataFile, text: str) -> list[PGresult]:

@@ -45,7 +45,7 @@ def statements(text: str) -> list[slice]:
     start = stop = depth = 0
     head: list[str] = []
     before, body = "", False
-    for token, begin, end in _tokens(text):
+    for token, begin, end in tokens(text):
         if token == ";" and not depth and not body:
             if head:
                 found.append(slice(start, stop))
@@ -66,10 +66,10 @@ def statements(text: str) -> list[slice]:
 
 def opening(text: str, count: int) -> str:
     """The first tokens of a statement: in capitals, one blank between them, no comments."""
-    return " ".join(token for token, _, _ in islice(_tokens(text), count))
+    return " ".join(token for token, _, _ in islice(tokens(text), count))
 
 
-def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
+def tokens(text: str) -> Iterator[tuple[str, int, int]]:
     """What is neither blank nor comment: in capitals, with the offsets of its begin and its end."""
     stop = 0
     while found := TOKEN.match(text, stop):

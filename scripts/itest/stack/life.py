@@ -57,15 +57,16 @@ def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> 
     _fill(stack, plan, reach, opener)
 
 
-def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> None:
+def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> str:
     """Bring a stack whose containers run to migrated, seeded and ready: what `start` does, without the starting.
 
     Plain compose leaves the database empty, a restart of a PostgreSQL on tmpfs empties it again, and a pytest that was
-    killed leaves it in disorder. Raises ItestError (service or data).
+    killed leaves it in disorder. Says what that took, or "". Raises ItestError (service or data).
     """
     plan = data.plan(stack.suite)
     fill = data.reseed if plan.sealed else data.prepare
-    _fill(stack, plan, lambda services: _ready(stack, services, opener, factor), opener, fill)
+    said = _fill(stack, plan, lambda services: _ready(stack, services, opener, factor), opener, fill)
+    return "" if said in data.UNEVENTFUL else said
 
 
 def _fill(
@@ -74,16 +75,22 @@ def _fill(
     reach: Callable[[tuple[str, ...]], None],
     opener: StageOpener,
     fill: Callable[[data.Plan, Mapping[str, str]], str] = data.prepare,
-) -> None:
-    """Stores first, then data, then the rest: an application may not get ready before it finds its tables."""
+) -> str:
+    """Stores first, then data, then the rest: an application may not get ready before it finds its tables.
+
+    Returns what the data stage said.
+    """
+    said = ""
     first = stack.suite.stores
     rest = tuple(name for name in stack.suite.services if name not in first)
     if first:
         reach(first)
         with opener("data") as line, stack.timed("data"):
-            line.detail(fill(plan, stack.stores()))
+            said = fill(plan, stack.stores())
+            line.detail(said)
     if rest:
         reach(rest)
+    return said
 
 
 def _up(stack: Stack, services: tuple[str, ...], opener: StageOpener) -> None:

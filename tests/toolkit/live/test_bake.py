@@ -23,7 +23,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from itest import bake, compose, images
 from itest import stack as stacks
 from itest import suite as suites
-from itest.bake import Baked, shelf
+from itest.bake import Baked, ages, shelf
+from itest.bake.inputs import Unbakable
+from itest.data import baseline
+from itest.data.data import Plan
 from itest.errors import ItestError
 from itest.images import build, store
 from itest.images.needs import ImageNeed
@@ -35,7 +38,8 @@ PGDATA = "/var/lib/postgresql/data"
 LOCKED_DOWN = ("--user=999:999", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only")
 MEMORY = (f"--tmpfs={PGDATA}:uid=999,gid=999,mode=0700", "--tmpfs=/run/postgresql:uid=999,gid=999", "--tmpfs=/tmp")
 BAKED, ON_TOP, ONE_MORE = (
-    f"postgres of database baked{how}" for how in ("", " (no new migrations)", " (1 new migration)")
+    f"postgres of database baked{how}"
+    for how in ("", " on top of an earlier one", " on top of an earlier one (1 new migration)")
 )
 
 
@@ -210,6 +214,37 @@ def test_a_password_that_a_table_keeps_is_not_baked(checkout):
 
     assert "the database keeps the value of APP_DB_PASSWORD" in note
     assert not bakes(checkout)
+
+
+def test_a_row_that_took_its_time_from_a_default_is_not_baked_and_not_tried_again_until_an_input_changes(checkout):
+    checkout.write("fixtures/base/40_more.json", '{"items": [{"id": 90, "sku": "NEW", "name": "New", "price": 1}]}')
+    said: list[str] = []
+
+    first, second = (bake.ensure(load(checkout), said.append) for _ in range(2))
+
+    [note] = first.notes
+    assert re.fullmatch(
+        r"database: postgres is not baked: items\.created_at is \d{4}-\S+ \S+, a time of these days, and would age: "
+        r"write a fixed time in the fixtures, or set BAKE=0",
+        note,
+    )
+    assert second.notes == [note]
+    assert said.count("baking postgres of database: starting") == 1
+    assert not bakes(checkout)
+    checkout.replace("fixtures/base/40_more.json", '"id": 90', '"id": 90, "created_at": "2024-01-01T00:00:00Z"')
+    assert ensure(checkout).done == [BAKED]
+
+
+def test_a_row_of_a_migration_that_ages_is_not_baked_on_top_of_an_older_bake_either(baked):
+    table = "CREATE TABLE epochs (began date DEFAULT current_date + 30);\n"
+    baked.write("migrations/shop/V0099__epochs.sql", f"{table}INSERT INTO epochs DEFAULT VALUES;\n")
+    said: list[str] = []
+
+    [note] = bake.ensure(load(baked), said.append).notes
+
+    assert "epochs.began is 20" in note
+    assert "(migrations/shop/V0099__epochs.sql), a time of these days" in note
+    assert said.count("baking postgres of database: starting") == 1, "not once more from nothing"
 
 
 def test_a_migration_that_fails_fails_as_it_does_without_a_bake(checkout, start):
@@ -552,3 +587,94 @@ def test_as_root_it_steps_down_and_a_volume_keeps_what_it_has(reference):
         for server in filter(None, (first, second)):
             docker("rm", "--force", server.id)
         docker("volume", "rm", "--force", volume)
+
+
+# What ages
+
+
+@pytest.fixture(scope="module")
+def server(reference):
+    server = Server("--env=POSTGRES_PASSWORD=pw", "--env=APP_DB_PASSWORD=x", reference)
+    yield server
+    docker("rm", "--force", "--volumes", server.id)
+
+
+def no_files() -> Plan:
+    return Plan(suites.load(ROOT, "database"), [], [])
+
+
+@pytest.fixture
+def rows(server):
+    """Make a table `r` with a column and a row, as a fixture would, in a database that is seeded; says what is refused."""
+    with server.connect() as session:
+
+        def made(column: str, value: str) -> str:
+            session.execute(f"CREATE TABLE r (c {column}); INSERT INTO r VALUES ({value})")
+            baseline.prepare(session, baseline.MIGRATED)
+            baseline.prepare(session)
+            try:
+                ages.refuse(session, no_files())
+            except Unbakable as reason:
+                return str(reason)
+            return ""
+
+        yield made
+        session.execute("DROP TABLE r")
+        session.execute("DROP DOMAIN IF EXISTS moment")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("timestamptz DEFAULT now()", "DEFAULT"),
+        ("timestamp", "'now'"),
+        ("timestamptz", "'today'"),
+        ("timestamptz", "'tomorrow'"),
+        ("timestamptz", "'yesterday 8:00'"),
+        ("date DEFAULT current_date", "DEFAULT"),
+        ("timestamptz DEFAULT now() + interval '30 days'", "DEFAULT"),
+        ("date DEFAULT (now() - interval '1 year')", "DEFAULT"),
+        ("time DEFAULT localtime", "DEFAULT"),
+        ("timetz", "'now'"),
+        ("tstzrange", "tstzrange('now', NULL)"),
+        ("daterange", "daterange('2020-01-01', 'today')"),
+        ("timestamptz[]", "ARRAY['2020-01-01', 'now']::timestamptz[]"),
+    ],
+)
+def test_a_time_that_the_clock_gave_is_seen_in_the_row(rows, column, value):
+    assert rows(column, value).startswith("r.c is ")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("timestamptz DEFAULT now()", "'2024-03-01 09:30+01'"),
+        ("timestamptz DEFAULT now() + interval '30 days'", "'2024-03-01 09:30+01'"),
+        ("timestamptz", "'infinity'"),
+        ("timestamptz DEFAULT now()", "NULL"),
+        ("date", "'4713-01-01 BC'"),
+        ("time", "(localtime + interval '6 hours')::time"),
+        ("tstzrange", "'empty'"),
+        ("tstzrange", "tstzrange('2020-01-01', NULL)"),
+        ("text", "'Today'"),
+        ("text DEFAULT now()::text", "'now'"),
+        ("interval", "'1 day'"),
+    ],
+)
+def test_a_time_that_somebody_wrote_is_none_of_the_clock_s(rows, column, value):
+    assert rows(column, value) == ""
+
+
+def test_a_domain_and_a_materialized_view_hold_times_too(server, rows):
+    with server.connect() as session:
+        session.execute("CREATE DOMAIN moment AS timestamptz")
+    assert rows("moment", "now()").startswith("r.c is ")
+
+    with server.connect() as session:
+        session.execute("UPDATE r SET c = '2024-01-01'; CREATE MATERIALIZED VIEW r_seen AS SELECT now() AS seen")
+        baseline.prepare(session)
+        try:
+            with pytest.raises(Unbakable, match=r"r_seen\.seen is "):
+                ages.refuse(session, no_files())
+        finally:
+            session.execute("DROP MATERIALIZED VIEW r_seen")

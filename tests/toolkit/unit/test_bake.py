@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from itest import data
-from itest.bake import inputs, shelf
+from itest.bake import clocks, inputs, refusals, shelf
 from itest.bake.inputs import Recipe, Unbakable
 from itest.bake.roles import Role, variables_of, verifies
 from itest.bake.shelf import Shelved
+from itest.data.datafile import DataFile
 from itest.suite import suite as suites
 
-DAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
 # The example of RFC 7677, section 3 (password "pencil"), in the notation of RFC 5803.
@@ -70,10 +72,10 @@ def recipe(repo, compose_client) -> Callable[..., Recipe]:
     repo.write("migrations/app/V1__create.sql", "CREATE TABLE thing (id int);\n")
     repo.write("fixtures/base/10_rows.json", '{"thing": [{"id": 1}]}')
 
-    def of(base_id: str = "sha256:1", day: date = DAY) -> Recipe:
+    def of(base_id: str = "sha256:1") -> Recipe:
         suite = repo.load()
         suites.check(suite)
-        return inputs.recipe(suite, data.plan(suite), "store", base_id, day)
+        return inputs.recipe(suite, data.plan(suite), "store", base_id)
 
     return of
 
@@ -137,28 +139,103 @@ def test_a_password_that_a_run_made_up_is_in_no_hash_even_within_a_url(repo, rec
     assert recipe().hash == before.hash
 
 
-def test_a_default_that_reads_the_clock_makes_a_bake_of_the_day(repo, recipe):
-    assert recipe(day=DAY).hash == recipe(day=DAY + timedelta(days=1)).hash
+# What reads the clock
 
-    repo.write("migrations/app/V2__when.sql", "ALTER TABLE thing ADD made timestamptz DEFAULT now();\n")
 
-    assert recipe(day=DAY).hash != recipe(day=DAY + timedelta(days=1)).hash
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSERT INTO thing VALUES (1);\nINSERT INTO thing VALUES (Now ( ) - interval '1 day');",
+        "INSERT INTO thing\nSELECT CURRENT_DATE;",
+        "INSERT INTO thing\nSELECT pg_catalog.clock_timestamp();",
+        "INSERT INTO thing\nSELECT timestamp with time zone 'Yesterday' - interval '1 h';",
+        "INSERT INTO thing\nSELECT 'today'::date - 30;",
+        "DO $$\nBEGIN INSERT INTO thing VALUES (now()); END $$;",
+    ],
+)
+def test_a_fixture_that_reads_the_clock_is_not_baked(repo, recipe, text):
+    repo.write("fixtures/base/20.sql", text)
+
+    with pytest.raises(Unbakable, match=r"fixtures/base/20.sql:2 reads the clock \("):
+        recipe()
 
 
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("20.sql", "INSERT INTO thing VALUES (1);\nINSERT INTO thing VALUES (Now() - interval '1 day');"),
-        ("20.sql", "INSERT INTO thing\nVALUES ('tomorrow');"),
-        ("20.sql", "INSERT INTO thing\nSELECT CURRENT_DATE;"),
-        ("20.json", '{\n"thing": [{"id": "now"}]}'),
+        ("20.sql", "-- as of now(), not current_date\nINSERT INTO thing VALUES (1); /* now() /* now() */ now() */"),
+        ("20.sql", "INSERT INTO thing VALUES ('Now'), ('today'), ('call now()'), ($$now()$$), ('tomorrow'::text);"),
+        ("20.sql", 'INSERT INTO thing ("current_date", now) SELECT "now", now FROM other;'),
+        ("20.json", '{"thing": [{"id": "Today", "note": "now()"}]}'),
     ],
 )
-def test_a_fixture_that_reads_the_clock_is_not_baked(repo, recipe, file, text):
+def test_words_and_comments_are_no_clock(repo, recipe, file, text):
     repo.write(f"fixtures/base/{file}", text)
 
-    with pytest.raises(Unbakable, match=rf"fixtures/base/{file}:2 reads the clock"):
-        recipe()
+    assert recipe().hash
+
+
+@pytest.fixture
+def migration() -> Callable[[str], DataFile]:
+    def of(text: str) -> DataFile:
+        return DataFile("migration", Path("migrations/V1__x.sql"), text)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE TABLE thing (made timestamptz DEFAULT now());",
+        "ALTER TABLE thing ADD made date DEFAULT current_date;",
+        "CREATE VIEW fresh AS SELECT * FROM thing WHERE made > now();",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO thing SELECT now(); END $$;",
+        "INSERT INTO thing VALUES ('now()');",
+        "UPDATE other SET made = now(); INSERT INTO thing VALUES (1);",
+    ],
+)
+def test_a_migration_may_read_the_clock_where_no_row_depends_on_it(migration, text):
+    assert clocks.in_migration(migration(text), ["thing"]) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 1;\nINSERT INTO public.Thing VALUES (now() - interval '1 day');",
+        "SELECT 1;\nWITH x AS (SELECT now() AS t) INSERT INTO thing SELECT t FROM x;",
+        "SELECT 1;\nCREATE TABLE thing AS SELECT current_date - 30 AS made;",
+        'SELECT 1;\nDO $x$ BEGIN UPDATE "thing" SET made = localtimestamp; END $x$;',
+    ],
+)
+def test_a_migration_that_writes_rows_by_the_clock_is_found(migration, text):
+    assert clocks.in_migration(migration(text), ["other", "thing"]).startswith("migrations/V1__x.sql:2 reads the clock")
+
+
+# What was found out before
+
+
+def test_a_refusal_is_known_for_a_day_and_until_an_input_changes(tmp_path):
+    recipe = wanted("1:a")
+    assert refusals.known(tmp_path, recipe) == ""
+
+    refusals.remember(tmp_path, recipe, "it would age")
+
+    assert refusals.known(tmp_path, recipe) == "it would age"
+    assert refusals.known(tmp_path, replace(recipe, hash="other")) == ""
+
+
+def test_a_refusal_of_yesterday_is_forgotten_and_swept_by_the_next(tmp_path):
+    old, new = wanted("1:a"), replace(wanted("1:a"), hash="new")
+    refusals.remember(tmp_path, old, "it would age")
+    [file] = (tmp_path / "build").rglob("*.txt")
+    os.utime(file, (0, 0))
+
+    assert refusals.known(tmp_path, old) == ""
+    refusals.remember(tmp_path, new, "too")
+    assert not file.exists()
+
+
+# What else is in the way
 
 
 def test_an_image_that_no_variable_chooses_can_t_be_baked(repo, recipe):

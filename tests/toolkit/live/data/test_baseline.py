@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -99,12 +100,18 @@ def test_a_session_that_keeps_its_locks_is_named(dsn: str, conn: Conn, seeded: d
     baseline.prepare(conn, lock_timeout=0.2)
     with psycopg.connect(dsn, application_name="shop") as other, psycopg.connect(dsn) as reader:
         reader.execute("TABLE people")
+        other.execute("CREATE TABLE fresh (id int); SELECT * FROM itest_seeded.objects FOR UPDATE")
         other.execute(statement.encode())
         with pytest.raises(ItestError, match=r"reset test_\d+: another session kept its locks") as caught:
             baseline.reset(conn)
         assert (caught.value.category, caught.value.cause) == ("data", "reset")
         assert f"pid {other.info.backend_pid} (shop), idle in transaction for" in caught.value.message
         assert statement in caught.value.message
+        assert re.search("s, holds (other.log, )?people: ", caught.value.message), (
+            "no index, nothing of ours, no number for what isn't committed"
+        )
+        ending = f"`SELECT pg_terminate_backend({other.info.backend_pid})`"
+        assert caught.value.hint == f"COMMIT or ROLLBACK there, or {ending}"
         assert str(reader.info.backend_pid) not in caught.value.message, "who only reads blocks nothing"
         other.rollback()
         baseline.reset(conn)
