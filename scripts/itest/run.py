@@ -156,7 +156,7 @@ def _jobs(settings: Settings, chosen: Sequence[Suite], console: Console) -> int:
     elif _share_a_port(chosen):
         jobs = capacity.Jobs(1, "they publish the same port")
     else:
-        jobs, advice = capacity.jobs(count), f"; JOBS={count} starts all"
+        jobs, advice = capacity.jobs(count), f"; JOBS={count} starts them all at once"
     if jobs.number < count:
         console.note(f"{jobs.number} of {count} suites at a time: {jobs.why}{advice}")
     return jobs.number

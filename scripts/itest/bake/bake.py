@@ -107,31 +107,29 @@ def _recall(suite: Suite, recipe: Recipe) -> None:
 
 
 def _make(suite: Suite, plan: Plan, recipe: Recipe, report: Callable[[str], None]) -> str:
-    """Bake, on top of an older bake where there is one. Returns what was done."""
+    """Bake, and remember it where that is refused. Returns what was done."""
+    what = f"{recipe.service} of {suite.name}"
+    try:
+        return f"{what} baked{_bake(suite, plan, recipe, lambda words: report(f'baking {what}: {words}'))}"
+    except Unbakable as reason:
+        with suppress(OSError):  # it only costs the time to find it out again
+            refusals.remember(suite.root, recipe, str(reason))
+        raise
+
+
+def _bake(suite: Suite, plan: Plan, recipe: Recipe, report: Callable[[str], None]) -> str:
+    """Bake, on top of an older bake where there is one. Returns words for that."""
     from itest.bake.baking import Baker
 
-    older = shelf.best_start(recipe, shelf.everything())
-    what = f"{recipe.service} of {suite.name}"
-
-    def bake(start: str) -> None:
-        Baker(suite, plan, recipe, start, lambda words: report(f"baking {what}: {words}")).bake()
-
-    try:
-        if older is None:
-            bake(recipe.base)
-            return f"{what} baked"
+    if older := shelf.best_start(recipe, shelf.everything()):
         try:
-            bake(older.reference)
+            Baker(suite, plan, recipe, older.reference, report).bake()
+            return f" on top of an earlier one{_new(older, recipe)}"
         except (Unbakable, ItestError) as error:
             if isinstance(error, Aging) or getattr(error, "cause", "") in ("interrupted", "migration", "fixture"):
                 raise  # it would end in the same way
-            bake(recipe.base)  # whatever the older one was good for
-            return f"{what} baked"
-    except Unbakable as reason:
-        with suppress(OSError):  # nothing but the time to find it out again
-            refusals.remember(suite.root, recipe, str(reason))
-        raise
-    return f"{what} baked on top of an earlier one{_new(older, recipe)}"
+    Baker(suite, plan, recipe, recipe.base, report).bake()  # whatever the older one was good for
+    return ""
 
 
 def _new(older: Shelved, recipe: Recipe) -> str:

@@ -13,7 +13,8 @@ from itest.data.datafile import DataFile
 
 CALLED = {"NOW", "CLOCK_TIMESTAMP", "STATEMENT_TIMESTAMP", "TRANSACTION_TIMESTAMP", "TIMEOFDAY"}
 WORDS = {"CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"}
-# In `date 'yesterday' - 30` or `'now'::timestamptz`, ZONE being the last word of a type; alone, it may be a person's name.
+# A string is a time beside a type, as in `date 'yesterday' - 30` or `'now'::timestamptz`; alone it may be a name.
+# ZONE: the last word of `timestamp with time zone`.
 LITERALS = {"'NOW'", "'TODAY'", "'TOMORROW'", "'YESTERDAY'"}
 TYPES = {"DATE", "TIME", "TIMETZ", "TIMESTAMP", "TIMESTAMPTZ", "ZONE"}
 # How statements begin that may fill or change rows. DDL does so by defaults, and what those give is seen in the rows.

@@ -19,7 +19,7 @@ from psycopg import Connection
 from psycopg.errors import DeadlockDetected, LockNotAvailable, UndefinedTable
 from psycopg.pq import TransactionStatus
 
-from itest.data import baseline_sql, catalogue, contamination, dirt, restoring, roles, sessions, sql, template
+from itest.data import baseline_sql, catalogue, contamination, dirt, restoring, roles, sessions, sql
 from itest.data.baseline_sql import BASELINES as BASELINES
 from itest.data.baseline_sql import MIGRATED as MIGRATED
 from itest.data.baseline_sql import SEEDED as SEEDED
@@ -28,7 +28,6 @@ from itest.data.contamination import Contaminated as Contaminated
 from itest.data.contamination import SchemaChanged as SchemaChanged
 from itest.data.restoring import LARGE, ROLES, Strategy
 from itest.data.sessions import GRACE, Session
-from itest.errors import ItestError
 
 LOCK_TIMEOUT = GRACE  # seconds that a reset waits for another session's lock, each time that it tries
 PATIENCE = 5.0  # seconds that a reset goes on trying while services write without a pause
@@ -69,7 +68,10 @@ class Baseline:
         self._dead = 0
         self._touched: set[int] = set()
         conn.execute(sql.RESTORE)
-        state = _state(conn, schema)
+        try:
+            state = _state(conn, schema)
+        except UndefinedTable as error:
+            raise contamination.missing(conn, schema) from error
         conn.execute(baseline_sql.settings(state.strategy).encode())
         self._privileged = state.strategy == "delete"
         self._since = state.since
@@ -113,8 +115,8 @@ class Baseline:
     def dirt(self) -> list[str]:
         """Compare everything with the baseline, rows by content; a line for each difference. Changes nothing."""
         try:
-            lines = dirt.rows(self.conn, self.schema) + catalogue.changes(self.conn, self.schema, self._since)
-        except UndefinedTable:
+            lines = dirt.rows(self.conn, self.schema) + self._changes()
+        except (UndefinedTable, SchemaChanged):
             return [contamination.lost(self.conn, self.schema)]
         return lines + (roles.differences(self.conn, self.schema, self._passwords) if self._privileged else [])
 
@@ -156,7 +158,7 @@ class Baseline:
 
     def _same_schema(self, number: int, ended: tuple[Session, ...]) -> None:
         """Raises SchemaChanged, or remembers that the DDL counted so far came to nothing."""
-        changes = catalogue.changes(self.conn, self.schema, self._since)
+        changes = self._changes(ended)
         if changes:
             self._expected = 0
             raise SchemaChanged(self.conn.info.dbname, changes, ended)
@@ -166,15 +168,19 @@ class Baseline:
             if self.conn.execute(asked.encode(), [number]).fetchone() is None:
                 raise SchemaChanged(self.conn.info.dbname, ["an event trigger came, went or was switched"], ended)
 
+    def _changes(self, ended: tuple[Session, ...] = ()) -> list[str]:
+        """What differs from the baseline's catalogue. Raises SchemaChanged where the baseline is no longer whole."""
+        try:
+            _state(self.conn, self.schema)
+            return catalogue.changes(self.conn, self.schema, self._since)
+        except UndefinedTable as error:
+            raise contamination.dropped(self.conn, self.schema, ended) from error
+
     def _failed(self, error: psycopg.Error, ended: tuple[Session, ...]) -> Exception:
         """What an unexpected refusal of the database means: most likely a table that is gone or has other columns."""
         if self.conn.broken or self.conn.closed:
             return error
-        try:
-            changes = catalogue.changes(self.conn, self.schema, self._since)
-            self.conn.execute(f"SELECT FROM {self.schema}.objects, {self.schema}.state LIMIT 0".encode())
-        except UndefinedTable:
-            return contamination.dropped(self.conn, self.schema, ended)
+        changes = self._changes(ended)
         if changes:
             return SchemaChanged(self.conn.info.dbname, changes, ended)
         return contamination.refused(self.conn, error, ended)
@@ -199,14 +205,9 @@ class State(NamedTuple):
 
 
 def _state(conn: Connection, baseline: str) -> State:
-    whole = f"LEFT JOIN (SELECT FROM {baseline}.objects, {baseline}.catalogue LIMIT 0) x ON true"  # or it raises
-    try:
-        row = conn.execute(f"SELECT strategy, since::text::bigint FROM {baseline}.state {whole}".encode()).fetchone()
-    except UndefinedTable as error:
-        if template.is_sealed(conn):  # so there was one
-            raise contamination.dropped(conn, baseline) from error
-        problem = f"reset {conn.info.dbname}: no baseline {baseline}"
-        raise ItestError("data", problem, hint="make seed makes one", cause="reset") from error
+    """Raises UndefinedTable where the baseline isn't whole."""
+    whole = f"LEFT JOIN (SELECT FROM {baseline}.objects, {baseline}.catalogue LIMIT 0) x ON true"
+    row = conn.execute(f"SELECT strategy, since::text::bigint FROM {baseline}.state {whole}".encode()).fetchone()
     assert row is not None
     return State(*row)
 

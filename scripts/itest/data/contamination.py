@@ -7,7 +7,7 @@ import re
 import psycopg
 from psycopg import Connection
 
-from itest.data import sql
+from itest.data import sql, template
 from itest.data.sessions import Session
 from itest.errors import ItestError
 
@@ -50,7 +50,8 @@ def blocked(conn: Connection) -> ItestError:
     found = sql.holding(conn, readers=False)
     ends = ", ".join(f"pg_terminate_backend({one.pid})" for one in found)
     hint = f"COMMIT or ROLLBACK there, or `SELECT {ends}`" if found else "run it again"
-    problem = "\n".join(["another session kept its locks", *(f"  {one}" for one in found or ["it is gone by now"])])
+    who = [f"  {one}" for one in found] or ["  it is gone by now"]
+    problem = "\n".join(["another session kept its locks", *who])
     return ItestError("data", f"reset {conn.info.dbname}: {problem}", hint=hint, cause="reset")
 
 
@@ -60,7 +61,7 @@ def refused(conn: Connection, error: psycopg.Error, ended: tuple[Session, ...] =
     said = f"PostgreSQL refused to restore it: {error.diag.message_primary}" if table else error.diag.message_primary
     first = f"{table}: {said}" if table else str(said or error)
     hint = "a lack of privileges, or a setting of the server, can make PostgreSQL refuse a reset: see its words above"
-    if table and conn.execute(ALWAYS, [table]).fetchone():
+    if table and conn.execute(ALWAYS, [table]).rowcount:
         hint = (
             f"{table} has a trigger ENABLEd ALWAYS that refuses the reset: write to it under"
             ' @pytest.mark.isolation("clone"), or make the trigger plain ENABLE'
@@ -74,9 +75,17 @@ def dropped(conn: Connection, baseline: str, ended: tuple[Session, ...] = ()) ->
     return SchemaChanged(conn.info.dbname, [lost(conn, baseline)], ended)
 
 
+def missing(conn: Connection, baseline: str) -> ItestError:
+    """A database without this baseline: it never had one, or lost it since its template was sealed."""
+    if template.is_sealed(conn):
+        return dropped(conn, baseline)
+    problem = f"reset {conn.info.dbname}: no baseline {baseline}"
+    return ItestError("data", problem, hint="make seed makes one", cause="reset")
+
+
 def lost(conn: Connection, baseline: str) -> str:
     """What became of a baseline's own schema that can't be read any more."""
-    there = conn.execute("SELECT FROM pg_namespace WHERE nspname = %s", [baseline]).fetchone()
+    there = conn.execute("SELECT FROM pg_namespace WHERE nspname = %s", [baseline]).rowcount
     return f"the baseline's own schema {baseline} was {'changed' if there else 'dropped'}"
 
 

@@ -82,12 +82,12 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
     Raises ItestError (data): file, line or row.
     """
     databases = [addresses[name] for name in one.databases if name in addresses]
-    done = [said for dsn in databases if not _are_seeded(one, [dsn]) for said in _healed(dsn)]
-    if databases and _are_seeded(one, databases):
-        _fill_empty(one, addresses)
-        return ", ".join(done) or BEFORE
+    done = [said for dsn in databases for said in _healed(one, dsn)]
     with ExitStack() as opened:
         sessions = [opened.enter_context(_session(dsn)) for dsn in databases]
+        if sessions and all(_is_seeded(one, session) for session in sessions):
+            _fill_empty(one, addresses)
+            return ", ".join(done) or BEFORE
         for session in sessions:
             _rewind(session)
         if one.migrations:
@@ -135,21 +135,21 @@ def _restored(dsn: str) -> list[str]:
 
 def _reason(error: SchemaChanged | Contaminated) -> str:
     """Why a database had to be made anew, on one line."""
-    lines, what = (
-        (error.changes, "its schema had been changed")
-        if isinstance(error, SchemaChanged)
-        else (error.dirt, "it could not be reset")
-    )
+    if isinstance(error, SchemaChanged):
+        what, lines = "its schema had been changed", error.changes
+    else:
+        what, lines = "it could not be reset", error.dirt
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return f"{what}: {', '.join([*lines[:SHOWN], *more])}"
 
 
-def _healed(dsn: str) -> list[str]:
-    """Whatever was done to a database that was sealed, it can then go back to what the migrations left: the way there
-    is part of it. Says what that took."""
+def _healed(one: Plan, dsn: str) -> list[str]:
+    """Bring a database of other files back to its baseline, whatever was done to it: the way to what the migrations
+    left may be lost, too, and the template, from which it can be made anew, goes next. Says what that took."""
     with _session(dsn) as session:
-        sealed = template.is_sealed(session)
-    return _restored(dsn) if sealed else []
+        if _is_seeded(one, session) or not template.is_sealed(session):
+            return []
+    return _restored(dsn)
 
 
 def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
@@ -163,14 +163,8 @@ def _fill_empty(one: Plan, addresses: Mapping[str, str]) -> None:
                 fixtures_redis.reset(client, fixtures.commands(one.fixtures, name))
 
 
-def _are_seeded(one: Plan, databases: Sequence[str]) -> bool:
-    """Whether these hold what the files would fill them with, and the template is there, too."""
-    with ExitStack() as opened:
-        sessions = [opened.enter_context(_session(dsn)) for dsn in databases]
-        return all(
-            baseline.fingerprint(session) == one.fingerprint and (template.is_sealed(session) or not one.sealed)
-            for session in sessions
-        )
+def _is_seeded(one: Plan, session: psycopg.Connection) -> bool:
+    return baseline.fingerprint(session) == one.fingerprint and (template.is_sealed(session) or not one.sealed)
 
 
 def _seal(one: Plan, session: psycopg.Connection) -> list[str]:

@@ -24,6 +24,7 @@ from itest.errors import ItestError
 LOCK_TIMEOUT = 10.0  # seconds to wait for a lock that another session holds
 
 FOREIGN_KEY_VIOLATION = "23503"
+UNIQUE_VIOLATION = "23505"
 
 # Every sequence that feeds an integer column, as identity or by a default, is set to the column's largest value where
 # it is behind; a shared sequence to the largest of all. Values outside the sequence's own bounds can't collide with it.
@@ -67,12 +68,21 @@ def load(dsn: str, files: Sequence[tuple[DataFile, Sequence[Table]]]) -> int:
         loaded: list[tuple[DataFile, Target]] = []
         for file, tables in files:
             if file.path.suffix == ".sql":
-                sql.run(conn, file)
+                _run_sql(conn, file, after_json=bool(loaded))
             else:
                 loaded.extend((file, target) for target in _load_tables(conn, file, tables))
         _check_deferred(conn, loaded)
         conn.execute(ADVANCE_SEQUENCES)  # last: setval is not undone by a rollback
     return sum(len(table.rows) for _, tables in files for table in tables)
+
+
+def _run_sql(conn: Connection, file: DataFile, *, after_json: bool) -> None:
+    try:
+        sql.run(conn, file)
+    except ItestError as error:
+        if after_json and f"SQLSTATE: {UNIQUE_VIOLATION}" in error.message:
+            error.hint += f"; sequences pass the ids of JSON files once all are loaded, so {file.path} gives its own"
+        raise
 
 
 def _load_tables(conn: Connection, file: DataFile, tables: Sequence[Table]) -> list[Target]:

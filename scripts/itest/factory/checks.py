@@ -23,6 +23,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from itest.factory import values
 from itest.factory.catalogue import Column
+from itest.factory.quiet import quiet
 from itest.factory.values import Maker
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def makers(conn: Connection[Any], fake: Faker, naturals: Mapping[Column, Maker])
     """
     kinds = {column: list(_kinds(fake, column, natural)) for column, natural in naturals.items()}
     asked = {column: [value for kind in of for value in kind.samples] for column, of in kinds.items()}
-    passed = _judge(conn, asked)
+    with quiet(conn):
+        passed = _judge(conn, asked)
     chosen = dict(naturals)
     for column, of in kinds.items():
         good = [kind for kind in of if passed[column].issuperset(kind.samples)]

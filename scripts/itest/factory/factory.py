@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from itest.errors import ItestError
 from itest.factory import catalogue, checks, values
 from itest.factory.catalogue import Catalogue, Column, Table
 from itest.factory.insert import insert
+from itest.factory.quiet import quiet
 from itest.factory.row import Row, Unknown, columns_of, table_of
 from itest.factory.values import Maker
 
@@ -181,18 +183,21 @@ class Factory:
         return make
 
     def _insert_some(self, table: Table, rows: Sequence[dict[str, Any]], makers: Mapping[Column, Maker]) -> list[Row]:
-        """One statement's rows, drawn again where what was made up is refused."""
+        """One statement's rows, drawn again where what was made up is refused. The first refusal alone is logged."""
         names = [column.name for column in makers]
-        for attempt in range(1, ATTEMPTS + 1):
-            full = [{**row, **{one.name: self._draw(table, one, make) for one, make in makers.items()}} for row in rows]
-            try:
-                return insert(self._conn, table, full)
-            except REFUSED as error:
-                constraint = table.constraints.get(error.diag.constraint_name or "")
-                if not (constraint.columns.intersection(names) if constraint else names):
-                    raise
-                if attempt == ATTEMPTS:
-                    raise _refused(table, error, {name: full[-1][name] for name in names}) from None
+        with ExitStack() as again:
+            for attempt in range(1, ATTEMPTS + 1):
+                full = [{**row, **{one.name: self._draw(table, one, of) for one, of in makers.items()}} for row in rows]
+                try:
+                    return insert(self._conn, table, full)
+                except REFUSED as error:
+                    constraint = table.constraints.get(error.diag.constraint_name or "")
+                    if not (constraint.columns.intersection(names) if constraint else names):
+                        raise
+                    if attempt == ATTEMPTS:
+                        raise _refused(table, error, {name: full[-1][name] for name in names}) from None
+                    if attempt == 1:
+                        again.enter_context(quiet(self._conn))
         raise AssertionError("the last attempt returns or raises")
 
     def _draw(self, table: Table, column: Column, make: Maker) -> str:

@@ -53,9 +53,8 @@ class Unknown(ItestError):
 def table_of(catalogue: Catalogue, name: str) -> Table:
     """The table that a name leads to. Raises Unknown."""
     if name not in catalogue.names:
-        # Each table once: with its schema only where that is how it was asked for, or how it is reached.
-        known = catalogue.names if "." in name else {table.name for table in catalogue.tables.values()}
-        hint = nearest(name, (one for one in known if "." not in name or "." in one))
+        with_schema = [known for known in catalogue.names if "." in known]
+        hint = nearest(name, with_schema if "." in name else {table.name for table in catalogue.tables.values()})
         raise Unknown("usage", f"factory: no table {name}", hint=hint, cause="factory")
     return catalogue.names[name]
 

@@ -131,7 +131,7 @@ class PostgresStore:
                 self._rebuild()
                 if after:
                     after.judge(Outcome(tuple(error.changes), error.ended))
-                return [f"{error.message}; the database was made anew", *_ended(self.name, error.ended)]
+                return [f"{error.message}\n  the database was made anew; {error.hint}", *_ended(self.name, error.ended)]
             except Contaminated:
                 self._rebuild()
                 raise
@@ -141,7 +141,8 @@ class PostgresStore:
 
     def _rebuild(self) -> None:
         dsn = self.dsn
-        self._baselines.pop(dsn).conn.close()
+        if dsn in self._baselines:  # there is none where its own schema was dropped before it was read
+            self._baselines.pop(dsn).conn.close()
         self.tests.close()
         template.rebuild(dsn)
 

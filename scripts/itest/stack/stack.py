@@ -54,7 +54,7 @@ class Stack:
     def dsn(self, service: str, *, user: str = "", password: str = "") -> str:
         """The connection string of a store, as its own superuser unless a user is named, with that user's password.
 
-        Raises ItestError (usage) for another user of PostgreSQL without a password: the container knows none of it.
+        Raises ItestError (usage) for another user of PostgreSQL without a password, which only the layer knows.
         """
         kind, place = self._service(service).kind, self.places.get(service, "")
         if kind == "postgres":

@@ -33,6 +33,8 @@ def sweep(root: Path, report: Callable[[str], None]) -> list[str]:
     owners = {lease.id for lease in leases.dead(root, found)} | set(runs.dead(root))
     if not owners:
         return []
+    homes = {lease.project: lease.owner.checkout for lease in found if lease.owner}
+    elsewhere = {project: f" in {home}" for project, home in homes.items() if home != str(root)}
     swept: set[str] = set()
     with ExitStack() as burying:
         ours = [one for one in sorted(owners) if burying.enter_context(runs.burying(root, one))]
@@ -40,7 +42,7 @@ def sweep(root: Path, report: Callable[[str], None]) -> list[str]:
             ended = _end(processes.left_by(ours))
             left = _left_by(ours)
             for project in sorted(left - swept):
-                report(f"removing {project}, left by a run that was killed")
+                report(f"removing {project}, left by a run that was killed{elsewhere.get(project, '')}")
             swept |= left
             for project in sorted(left):
                 compose.remove(project, insist=False)

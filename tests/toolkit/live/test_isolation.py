@@ -27,7 +27,8 @@ def add(db):
 
 @pytest.fixture(scope="module")
 def kept(shared_checkout):
-    """A checkout whose suite `api` is up. One of its migrations refuses, for ever, to let rows of `stuck` go."""
+    """A checkout whose suite `api` is up. One of its migrations lets no row of `stuck` and `ledger` go, for ever: one
+    swallows the attempt, the other refuses it."""
     shared_checkout.write(
         "migrations/shop/V9000__stuck.sql",
         """
@@ -35,6 +36,10 @@ def kept(shared_checkout):
         CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
         CREATE TRIGGER never BEFORE DELETE ON stuck FOR EACH ROW EXECUTE FUNCTION never();
         ALTER TABLE stuck ENABLE ALWAYS TRIGGER never;
+        CREATE TABLE ledger (id int);
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''append only''; END';
+        CREATE TRIGGER refuse BEFORE DELETE OR TRUNCATE ON ledger FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+        ALTER TABLE ledger ENABLE ALWAYS TRIGGER refuse;
         """,
     )
     up = shared_checkout.run("up", "--suite", "api")
@@ -136,23 +141,58 @@ def test_that_takes_it_back_itself(db):
     )
     assert (ended.code, ended.red) == (0, set()), ended.output
     assert ended.output.count("the database was made anew") == 1
+    assert "the schema of `app` was changed:" in ended.output
     assert "colour" in ended.output
+    assert '@pytest.mark.isolation("clone")' in ended.output
 
 
-def test_what_cannot_be_undone_fails_the_guilty_test_as_data_and_the_next_one_is_innocent(kept):
+@pytest.mark.parametrize("table", ["stuck", "ledger"])
+def test_what_cannot_be_undone_fails_the_guilty_test_as_data_and_the_next_one_is_innocent(kept, table):
     ended = Outcome(
         kept,
-        """
+        f"""
 def test_guilty(db):
-    db.execute("INSERT INTO stuck VALUES (7)")
+    db.execute("INSERT INTO {table} VALUES (7)")
 
 def test_innocent(db):
-    assert db.execute("SELECT count(*) FROM stuck").fetchone() == (0,)
+    assert db.execute("SELECT count(*) FROM {table}").fetchone() == (0,)
+
+@pytest.mark.isolation("clone")
+def test_innocent_on_a_clone(db):
+    assert db.execute("SELECT count(*) FROM {table}").fetchone() == (0,)
 """,
     )
     assert ended.red == {"test_guilty"}, ended.output
     assert ended.properties["test_guilty"] == {"itest.category": "data", "itest.cause": "contamination"}
-    assert "public.stuck" in ended.failed["test_guilty"]
+    assert f"public.{table}" in ended.failed["test_guilty"]
+
+
+def test_the_bookkeeping_of_the_reset_may_be_dropped_like_anything_else(kept):
+    ended = Outcome(
+        kept,
+        """
+def test_drops_all_schemas(db):
+    for (schema,) in db.execute("SELECT nspname FROM pg_namespace WHERE oid >= 16384 OR nspname = 'public'").fetchall():
+        if not schema.startswith("pg_"):
+            db.execute(f"DROP SCHEMA {schema} CASCADE")
+
+def test_next(db, left_behind):
+    assert left_behind() == {}
+    add(db)
+""",
+    )
+    assert (ended.code, ended.red) == (0, set()), ended.output
+    assert "the baseline's own schema itest_seeded was dropped" in ended.output
+
+
+def test_pytest_that_attaches_says_what_it_made_anew_of_what_somebody_did_by_hand(kept):
+    psql(kept, "app", "CREATE TABLE mine (id int)")
+    ended = Outcome(kept, "def test_it(db): add(db)")
+    assert (ended.code, ended.red) == (0, set()), ended.output
+    assert "itest: app was made anew, its schema had been changed: table public.mine added" in ended.output
+    again = Outcome(kept, "def test_it(db): add(db)")
+    assert "made anew" not in again.output
+    assert "back to the seeded" not in again.output
 
 
 def test_rollback_takes_everything_back_and_says_what_it_cannot_take_back(kept):
@@ -225,6 +265,7 @@ def test_a_service_writes_to_the_stacks_own_database(db, sign_in):
 """,
     )
     assert ended.red == {"test_a_service_writes_to_the_stacks_own_database"}, ended.output
+    assert "checkpoint" not in ended.output, "each clone asks for some; their lines would bury the log of a red test"
     listed = "SELECT count(*) FROM pg_database WHERE datname LIKE '%itest%' AND NOT datistemplate"
     assert psql(kept, "app", listed) == "0\n"
 

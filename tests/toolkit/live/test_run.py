@@ -99,6 +99,7 @@ def test_no_test_selected_at_all_is_a_usage_error(checkout):
     ended = checkout.run("run", "--suite", "tiny", "--args=-k nothing_like_it")
     assert (ended.code, checkout.summary["category"]) == (2, "usage")
     assert checkout.summary["suites"]["tiny"]["status"] == "skipped"
+    assert "pytest s" not in ended.output, "a table that tells of nothing"
 
 
 def test_a_service_that_exits_is_exit_5_with_a_capsule_that_explains_it(checkout):
@@ -219,7 +220,9 @@ def test_an_empty_or_truncated_report_is_an_error_of_its_suite(checkout):
 def test_last_failed_runs_only_the_failed_tests_of_all_suites(checkout):
     checkout.suite("good", REDIS, test="def test_good(): pass")
     checkout.suite("bad", REDIS, test="def test_bad(): assert False\ndef test_fine(): pass")
-    assert checkout.run("run", "--suite", "good,bad").code == 1
+    first = checkout.run("run", "--suite", "good,bad", ITEST_JOBS="1")
+    assert first.code == 1
+    assert "1 of 2 suites at a time: JOBS=1\n" in first.output
     checkout.run("run", "--suite", "good,bad", "--args=--lf")
     suites = checkout.summary["suites"]
     assert (suites["good"]["status"], suites["bad"]["tests"]) == ("skipped", 1)

@@ -81,6 +81,24 @@ def test_a_collection_error_is_a_test_failure_that_names_the_module(tmp_path: Pa
     assert "scripts/requirements.in" in result.failure.hint
 
 
+def test_a_module_that_pytest_refuses_without_a_traceback_is_told_in_its_words(tmp_path: Path) -> None:
+    source = "import pytest\n\n@pytest.mark.isolaton('clone')\ndef test_a(): pass\n"
+    result = judge(run(tmp_path, "--strict-markers", test_a=source))
+    assert result.failure is not None
+    why = "'isolaton' not found in `markers` configuration option"
+    assert result.failure.message == f"tests of api: test_a.py cannot be imported: {why}"
+    assert [case.message for case in result.report.red] == [why]
+
+
+def test_a_refusal_of_two_lines_is_told_whole(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test_same.py").write_text(GREEN)
+    result = judge(run(tmp_path))
+    assert result.failure is not None
+    assert "cannot be imported: import file mismatch: imported module 'test_same' has" in result.failure.message
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [

@@ -55,6 +55,27 @@ def server(network: str) -> Iterator[str]:
         yield dsn
 
 
+@pytest.fixture
+def server_log(server: str, network: str) -> Callable[[], str]:
+    """What that PostgreSQL has logged up to this moment: docker has a line a little later than PostgreSQL wrote it."""
+    container = _docker("ps", "--quiet", "--filter", f"network={network}", "--filter", "ancestor=postgres:17.11")
+
+    def until_now() -> str:
+        mark = f"seen {uuid.uuid4().hex}"
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f"DO $$ BEGIN RAISE LOG '{mark}'; END $$")
+        return Retrying(retry=retry_if_exception_type(ValueError), wait=wait_fixed(0.05), stop=stop_after_delay(30))(
+            lambda: up_to(mark)
+        )
+
+    def up_to(mark: str) -> str:
+        logs = ["docker", "logs", container]
+        told = subprocess.run(logs, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+        return told[: told.index(mark)]
+
+    return until_now
+
+
 def _until(error: type[Exception], answers: Callable[[], object]) -> None:
     """Try until it no longer raises the error, for half a minute."""
     Retrying(retry=retry_if_exception_type(error), wait=wait_fixed(0.05), stop=stop_after_delay(30), reraise=True)(

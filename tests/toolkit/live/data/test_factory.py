@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from decimal import Decimal
 
 import psycopg
@@ -47,6 +48,7 @@ def refusal(call: Callable[[], object], category: str = "usage") -> str:
     with pytest.raises(ItestError) as caught:
         call()
     assert caught.value.category == category
+    assert caught.value.__cause__ is None, "its traceback would say the same before"
     return str(caught.value)
 
 
@@ -297,6 +299,7 @@ def test_a_check_that_nothing_meets_is_explained(conn: Conn) -> None:
 
     said = refusal(lambda: factory.create("cars"), "data")
 
+    assert said.count("violates check constraint") == 1
     assert said.startswith("itest: error: factory cars: what was made up is refused 20 times: new row for relation")
     assert r"  plate_is_german: CHECK ((plate ~ '^B-[A-Z]{2} \d+$'::text))" in said
     assert "\n  made up: plate = " in said
@@ -304,6 +307,34 @@ def test_a_check_that_nothing_meets_is_explained(conn: Conn) -> None:
         "hint: factory.create('cars', plate=…), or for every row that doesn't say: factory.defaults('cars', plate=…)"
     )
     assert factory.create("cars", plate="B-XY 12").plate == "B-XY 12"
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_values_that_are_refused_don_t_fill_postgresql_s_log(
+    conn: Conn, server_log: Callable[[], str], in_transaction: bool
+) -> None:
+    conn.execute(r"CREATE TABLE cars (plate text NOT NULL CHECK (plate ~ '^B-[A-Z]{2} \d+$'))")
+    conn.execute("CREATE TABLE odd (n int NOT NULL CHECK (1 / (n - n) > 0))")  # whatever is judged fails
+    conn.execute("SET log_min_messages = error")
+    before = len(server_log())
+
+    with conn.transaction() if in_transaction else nullcontext():
+        refusal(lambda: Factory(conn, "seed").create("cars"), "data")
+        with pytest.raises(errors.DivisionByZero):
+            Factory(conn, "seed").create("odd")
+        told = server_log()[before:]
+        assert (told.count("ERROR:"), told.count("violates check constraint"), told.count("by zero")) == (2, 1, 1)
+        assert conn.execute("SHOW log_min_messages").fetchone() == ("error",)
+
+
+def test_a_role_that_may_not_silence_the_log_makes_up_rows_all_the_same(conn: Conn) -> None:
+    conn.execute("CREATE TABLE t (low int NOT NULL CHECK (low > 5), high int NOT NULL, CHECK (low < high))")
+    conn.execute("CREATE ROLE itest_factory; GRANT ALL ON t TO itest_factory; SET ROLE itest_factory")
+    try:
+        factory = Factory(conn, "seed")
+        assert all(row.low < row.high for row in [factory.create("t") for _ in range(20)])
+    finally:
+        conn.execute("RESET ROLE; DROP OWNED BY itest_factory; DROP ROLE itest_factory")
 
 
 def test_a_check_that_only_given_values_break_is_postgresql_s_to_refuse(conn: Conn) -> None:
@@ -381,6 +412,21 @@ def test_a_name_that_is_wrong_is_answered_with_the_nearest(
 
     assert problem in said
     assert f"hint: {hint}" in said
+
+
+def test_a_table_that_nothing_is_like_is_answered_with_each_there_is_now_once(conn: Conn) -> None:
+    conn.execute("CREATE SCHEMA sales; CREATE TABLE sales.visits (i int)")
+    conn.execute("CREATE TABLE users (i int); CREATE TABLE gone (i int)")
+    factory = Factory(conn, "seed")
+    factory.create("gone")
+    conn.execute("DROP TABLE gone")
+
+    with pytest.raises(ItestError) as caught:
+        factory.create("animal")
+
+    assert caught.value.hint == "known: sales.visits, users"
+    assert caught.value.__context__ is None, "or the traceback is there twice"
+    assert "hint: known: public.users, sales.visits" in refusal(lambda: factory.create("zoo.animal"))
 
 
 def test_defaults_of_a_wrong_name_are_found_when_a_row_is_made(factory: Factory) -> None:

@@ -194,6 +194,19 @@ def test_files_go_in_order_and_none_stays_when_a_later_one_fails(conn: Conn, wri
     assert rows(conn, "SELECT last_value, is_called FROM t_id_seq") == [(1, False)]
 
 
+def test_a_sql_file_that_relies_on_a_sequence_after_json_is_told_when_sequences_move(
+    conn: Conn, write: Write, load: Load
+) -> None:
+    conn.execute("CREATE TABLE t (id serial PRIMARY KEY)")
+    write("f/1.json", '{"t": [{"id": 1}]}')
+    write("f/2.sql", "INSERT INTO t DEFAULT VALUES")
+
+    assert refused(load).endswith(
+        "hint: correct f/2.sql:1 and run again; nothing of it was applied; "
+        "sequences pass the ids of JSON files once all are loaded, so f/2.sql gives its own"
+    )
+
+
 SHOP = """
     CREATE TYPE mood AS ENUM ('sad', 'happy');
     CREATE TABLE users (id int PRIMARY KEY, email varchar(10) NOT NULL UNIQUE, age int CHECK (age > 0), mood mood,
