@@ -169,9 +169,8 @@ class Baseline:
                 raise SchemaChanged(self.conn.info.dbname, ["an event trigger came, went or was switched"], ended)
 
     def _changes(self, ended: tuple[Session, ...] = ()) -> list[str]:
-        """What differs from the baseline's catalogue. Raises SchemaChanged where the baseline is no longer whole."""
+        """What differs from the baseline's catalogue. Raises SchemaChanged where that was dropped."""
         try:
-            _state(self.conn, self.schema)
             return catalogue.changes(self.conn, self.schema, self._since)
         except UndefinedTable as error:
             raise contamination.dropped(self.conn, self.schema, ended) from error
@@ -180,6 +179,10 @@ class Baseline:
         """What an unexpected refusal of the database means: most likely a table that is gone or has other columns."""
         if self.conn.broken or self.conn.closed:
             return error
+        try:
+            _state(self.conn, self.schema)
+        except UndefinedTable:
+            return contamination.dropped(self.conn, self.schema, ended)
         changes = self._changes(ended)
         if changes:
             return SchemaChanged(self.conn.info.dbname, changes, ended)

@@ -99,9 +99,10 @@ def query(since: str) -> str:
     """
     selects = [*_relations(), *_in_schemas(), *_of_relations(), *_triggers(), *_apart(), *_about_others()]
     return f"""
+        WITH e AS MATERIALIZED ({" UNION ALL ".join(selects).replace("{since}", since)})
         SELECT e.catalogue, e.object, e.part, CASE e.of WHEN 0 THEN coalesce(d.refobjid, 0) ELSE e.of END AS of,
                e.label, e.row
-        FROM ({" UNION ALL ".join(selects).replace("{since}", since)}) e
+        FROM e
         LEFT JOIN pg_depend d ON d.deptype = 'e' AND d.classid = e.catalogue::regclass AND d.objid = e.object
         WHERE e.label !~ '{OURS}'"""
 

@@ -166,8 +166,8 @@ def throwaway(path: Path) -> Iterator[Checkout]:
     copy = Checkout(path)
     shutil.copytree(ROOT, copy.path, ignore=LEFT_OUT, symlinks=True)
     yield copy
-    for container in copy.leftovers()["containers"]:
-        docker("container", "rm", "--force", "--volumes", container)
+    for project in compose.project_labels({compose.WORKING_DIR_LABEL: str(path / "compose")}):
+        compose.remove(project)  # with its network and volumes
     for network in copy.leftovers()["networks"]:
         docker("network", "rm", network)
     shelf.prune(copy.path, print, every=True)  # what it baked is of no use to anybody else
