@@ -150,7 +150,12 @@ class PostgresStore:
         dsn = self.dsn
         found = self._baselines.get(dsn)
         if found is None or found.conn.closed:
-            found = self._baselines[dsn] = Baseline(sql.connect(dsn, "itest reset", lock_timeout=LOCK_TIMEOUT))
+            conn = sql.connect(dsn, "itest reset", lock_timeout=LOCK_TIMEOUT)
+            try:
+                found = self._baselines[dsn] = Baseline(conn)
+            except BaseException:
+                conn.close()
+                raise
         return found
 
 
