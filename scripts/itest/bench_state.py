@@ -1,22 +1,15 @@
-"""What a clean state costs: resets against TRUNCATE, clones against bare statements, tests against a plugin's."""
+"""What a clean state costs: resets against TRUNCATE, clones against the bare statements."""
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from itest import data
 from itest import stack as stacks
 from itest.data import baseline, template
 from itest.data.baseline import Baseline
@@ -24,10 +17,9 @@ from itest.data.clones import Pool
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
 
-RIVAL = "pytest-postgresql==10.0.0"  # not among our requirements: it would be loaded into every pytest here
 RESETS = 100  # pairs: a reset takes a millisecond
+IN_A_ROW = 10  # resets: a single one after something else meets cold caches, and takes twice as long
 CLONES = 20  # a sustained rate is measured over so many
-TESTS = 100  # a whole test's cost is what so many add to a run
 
 
 class Tables:
@@ -50,14 +42,12 @@ class Tables:
         self.baseline.reset()
 
     def reset(self) -> float:
-        """What a test that dirtied five tables pays: the reset after it, verified, and the check before the next."""
-        self._dirty()
-        return self._around()
+        """What a test that dirtied five tables pays: the reset after it, verified; on average of a few, as tests come."""
+        return self._average(self._dirty)
 
     def read(self) -> float:
         """What a test pays that wrote nothing."""
-        self.conn.execute("SELECT count(*) FROM t0")
-        return self._around()
+        return self._average(lambda: self.conn.execute("SELECT count(*) FROM t0"))
 
     def truncate(self) -> float:
         """The usual way, which brings back neither seeded rows nor their sequences."""
@@ -73,11 +63,14 @@ class Tables:
         self.conn.close()
         self.baseline.conn.close()
 
-    def _around(self) -> float:
-        started = time.perf_counter()
-        self.baseline.reset()
-        self.baseline.reset()
-        return time.perf_counter() - started
+    def _average(self, test: Callable[[], object]) -> float:
+        seconds = 0.0
+        for _ in range(IN_A_ROW):
+            test()
+            started = time.perf_counter()
+            self.baseline.reset()
+            seconds += time.perf_counter() - started
+        return seconds / IN_A_ROW
 
     def _dirty(self) -> None:
         every = range(0, self.number, self.number // 5)
@@ -142,94 +135,18 @@ class Clones:
         self.admin.execute("DROP DATABASE bench_itest_bare")
 
 
-class WholeTests:
-    """What a test costs from set-up to teardown: two runs of pytest, one with a single test and one with many."""
-
-    def __init__(self, root: Path, folder: Path, suite: Suite) -> None:
-        self.root, self.folder = root, folder
-        self.python = _rival(root)
-        self.stack = Stack(suite, suite.project(f"itest-bench-{secrets.token_hex(4)}"))
-        stacks.start(self.stack)
-        self.dsn = self.stack.dsn("postgres")
-
-    def ours(self) -> float:
-        """The plugin's `db`."""
-        tests = self.root / "tests" / "database" / f"test_bench_{os.getpid()}.py"
-        return _per_test(tests, _body("db", "items"), [sys.executable, "-m", "pytest"], self.root, self._known())
-
-    def theirs(self) -> float:
-        """pytest-postgresql's `postgresql` on the same server, its template filled from the same migrations."""
-        said = psycopg.conninfo.conninfo_to_dict(self.dsn)
-        migrations = data.plan(self.stack.suite).migrations  # it runs each in a transaction: without CONCURRENTLY then
-        files = [self.root / migration.file.path for migration in migrations if migration.transactional]
-        head = f"""
-from pathlib import Path
-from pytest_postgresql import factories
-
-server = factories.postgresql_noproc(
-    host={said["host"]!r}, port={int(str(said["port"]))}, user={said["user"]!r}, password={said["password"]!r},
-    dbname="bench_itest_rival", load=[Path(path) for path in {[str(file) for file in files]!r}],
-)
-postgresql = factories.postgresql("server")
-"""
-        body = head + _body("postgresql", "items")
-        return _per_test(self.folder / "test_rival.py", body, [str(self.python), "-m", "pytest"], self.folder, {})
-
-    def _known(self) -> dict[str, str]:
-        """What a run tells its pytest: the stack is there."""
-        return {"ITEST_STACK": json.dumps([self.stack.suite.name, self.stack.name])}
-
-
-def _body(fixture: str, table: str) -> str:
-    return f"""
-import pytest
-
-@pytest.mark.parametrize("number", range(int(__import__("os").environ["BENCH_TESTS"])))
-def test_it({fixture}, number):
-    {fixture}.execute("INSERT INTO {table} (sku, name, price) VALUES ('NEW-ONE', 'New', 1)")
-    {fixture}.commit()
-"""
-
-
-def _per_test(file: Path, body: str, command: list[str], cwd: Path, told: Mapping[str, str]) -> float:
-    file.write_text(body, encoding="utf-8")
-    quiet = [*command, "-q", "-p", "no:cacheprovider", str(file)]
-    try:
-        seconds = [_seconds(quiet, cwd, {**told, "BENCH_TESTS": str(n)}) for n in (1, 1 + TESTS)]
-        return (seconds[1] - seconds[0]) / TESTS
-    finally:
-        file.unlink()
-
-
-def _seconds(command: list[str], cwd: Path, told: Mapping[str, str]) -> float:
-    started = time.perf_counter()
-    done = subprocess.run(command, cwd=cwd, env=os.environ | told, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return time.perf_counter() - started
-
-
-def _rival(root: Path) -> Path:
-    """The interpreter of a virtual environment that holds pytest-postgresql."""
-    folder = root / "build" / "bench"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", RIVAL, "psycopg[binary]"], check=True)
-    return python
-
-
 def run(suite: Suite, pairs: int, measure: Callable[..., None]) -> None:
     """Measure all of it on one stack. measure: (name, ours, theirs, pairs)."""
-    stack = Stack(suite, suite.project(f"itest-bench-{secrets.token_hex(4)}"))
+    stack, other = (Stack(suite, suite.project(f"itest-bench-{secrets.token_hex(4)}")) for _ in range(2))
     try:
         stacks.start(stack)
+        stacks.start(other)
         dsn = stack.dsn("postgres")
         for number, times in ((40, RESETS), (500, RESETS // 4)):
-            # A database each: TRUNCATE makes every session plan anew, also the one that resets.
+            # A server each: TRUNCATE makes every session plan anew, and takes transaction ids.
             with (
                 closing(Tables(dsn, f"bench_itest_{number}", number)) as ours,
-                closing(Tables(dsn, f"bench_itest_{number}_truncate", number)) as theirs,
+                closing(Tables(other.dsn("postgres"), f"bench_itest_{number}", number)) as theirs,
             ):
                 measure(f"reset {number} tables / TRUNCATE", ours.reset, theirs.truncate, times)
                 measure(f"nothing written, {number} / TRUNCATE", ours.read, theirs.truncate, times // 2)
@@ -238,13 +155,4 @@ def run(suite: Suite, pairs: int, measure: Callable[..., None]) -> None:
             measure(f"{CLONES} clones / the statements", clones.rate, clones.bare_rate, pairs)
     finally:
         stack.down()
-    _whole_tests(suite, pairs, measure)
-
-
-def _whole_tests(suite: Suite, pairs: int, measure: Callable[..., None]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        tests = WholeTests(suite.root, Path(folder), suite)
-        try:
-            measure("a whole test / pytest-postgresql", tests.ours, tests.theirs, pairs)
-        finally:
-            tests.stack.down()
+        other.down()

@@ -33,6 +33,21 @@ class StateWarning(pytest.PytestWarning):
     """A test left a transaction open, or changed the schema. Set right; `-W error` turns it into a failure."""
 
 
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    _disturb(fixturedef, request)
+
+
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    _disturb(fixturedef, request)
+
+
+def _disturb(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """A fixture of a wider scope than the test may write to a store, and would for the first of its tests only."""
+    if fixturedef.scope != "function":
+        for _, isolation in request.config.stash[STACKS].open.values():
+            isolation.disturbed = True
+
+
 @pytest.hookimpl(trylast=True)  # when fixtures of the whole session have closed what is theirs
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tell of connections that tests have left open."""

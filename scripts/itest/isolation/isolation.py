@@ -31,6 +31,9 @@ class Isolation:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.own: Sequence[Resettable] = ()
+        # Whether anything but services may have written since the last test: at first a pytest that was killed, later a
+        # fixture of a wider scope. What a service writes between two tests, it may as well write a moment later.
+        self.disturbed = True
         self._strategy = "none"  # of the test under way
         self._stores = _built_in(stack)
 
@@ -45,8 +48,11 @@ class Isolation:
     def begin(self, strategy: str) -> list[str]:
         """Before a test. Returns what a person should know of. Raises ItestError (service or data)."""
         self._strategy = strategy
-        self._reset_others()
-        return [note for store in self.databases for note in store.begin(strategy)]
+        if self.disturbed:
+            self._reset_others()
+        notes = [note for store in self.databases for note in store.begin(strategy, clean=not self.disturbed)]
+        self.disturbed = True  # until `end` is through
+        return notes
 
     def end(self, *, last: bool) -> list[str]:
         """After a test. last: of this worker; everything is then compared with the baseline, row by row.
@@ -58,6 +64,7 @@ class Isolation:
         self._reset_others()
         if last and self._strategy != "none":
             self._refuse_dirt()
+        self.disturbed = self._strategy == "none"
         return notes
 
     def keep(self, label: str) -> list[str]:

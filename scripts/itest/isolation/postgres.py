@@ -41,9 +41,12 @@ class PostgresStore:
         """Where the test's database is."""
         return self.stack.dsn(self.name)
 
-    def begin(self, strategy: str) -> list[str]:
-        """Clean before a test. Returns what a person should know of. Raises ItestError (service or data)."""
-        notes = self._clean_before() if strategy != "none" else []
+    def begin(self, strategy: str, *, clean: bool = False) -> list[str]:
+        """Clean before a test. clean: it is already. Returns what a person should know of.
+
+        Raises ItestError (service or data).
+        """
+        notes = self._clean_before() if strategy != "none" and not clean else []
         self._strategy = STRATEGIES[strategy](self)
         try:
             with reached(self.stack, self.name):

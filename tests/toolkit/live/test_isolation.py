@@ -269,6 +269,41 @@ def test_a_service_writes_to_the_stacks_own_database(db, sign_in):
     assert psql(kept, "app", listed) == "0\n"
 
 
+def test_what_a_fixture_of_a_wider_scope_writes_no_test_finds(kept):
+    ended = Outcome(
+        kept,
+        """
+@pytest.fixture(scope="class")
+def written(stack):
+    with psycopg.connect(stack.dsn("postgres"), autocommit=True) as own:
+        own.execute(NEW)
+        yield
+        own.execute(NEW)
+
+def test_before(db):
+    add(db)
+
+class TestWide:
+    def test_first(self, written, db):
+        add(db)
+
+    def test_second(self, written, db):
+        add(db)
+
+def test_after(db):
+    add(db)
+
+@pytest.mark.isolation("none")
+def test_leaves_all(db):
+    add(db)
+
+def test_after_that(db):
+    add(db)
+""",
+    )
+    assert (ended.code, ended.red) == (0, set()), ended.output
+
+
 def test_what_a_strategy_cannot_do_is_refused_in_words(kept):
     ended = Outcome(
         kept,
