@@ -42,7 +42,7 @@ class Tables:
         self.baseline.reset()
 
     def reset(self) -> float:
-        """What a test that dirtied five tables pays: the reset after it, verified; on average of a few, as tests come."""
+        """What a test that dirtied five tables pays: the reset after it, verified; the average of a few."""
         return self._average(self._dirty)
 
     def read(self) -> float:

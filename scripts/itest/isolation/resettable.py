@@ -11,7 +11,7 @@ class Resettable(Protocol):
     name: str
 
     def reset(self) -> None:
-        """Bring it back to its baseline, whatever a test or a service did to it; called after each test, and before the first.
+        """Bring it back to its baseline, whatever was done to it; called after each test, and before the first.
 
         Raises ItestError: data when that can't be done, service when the store can't be reached.
         """
