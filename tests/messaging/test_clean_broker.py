@@ -25,4 +25,5 @@ def test_a_binding_that_would_bring_messages_to_the_wrong_queue(amqp, jobs, time
 
 def test_a_queue_of_the_same_name_and_other_properties(amqp, time):
     arguments = {"x-max-length": 1} if time == "once" else {}  # another is refused while the first is there
-    amqp.queue_declare("limited", durable=True, arguments=arguments)
+    declared = amqp.queue_declare("limited", durable=True, arguments=arguments)
+    assert declared.method.message_count == 0

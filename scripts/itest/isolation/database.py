@@ -22,6 +22,7 @@ class Database(psycopg.Connection[Any]):
         super().__init__(pgconn, *arguments, **options)
         self.held = False  # inside the transaction that isolation `rollback` takes back
         self.in_schema = False  # of the test's own, which no baseline covers
+        self.schemas: set[str] = set()  # of its snapshots, for whoever ends the loan to drop
         self._snapshots: list[str] = []
 
     def snapshot(self) -> str:
@@ -36,6 +37,7 @@ class Database(psycopg.Connection[Any]):
         if self.held:
             self.execute(SQL("SAVEPOINT {}").format(Identifier(name)))
         else:
+            self.schemas.add(name)
             baseline.prepare(self, name)
         self._snapshots.append(name)
         return name
@@ -55,13 +57,6 @@ class Database(psycopg.Connection[Any]):
             del self._snapshots[self._snapshots.index(name) + 1 :]  # PostgreSQL forgets the later savepoints
         else:
             baseline.reset(self, name)
-
-    def forget(self) -> None:
-        """Drop the snapshots that were taken."""
-        while self._snapshots:
-            name = self._snapshots.pop()
-            if not self.held:
-                self.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(name)))
 
     def commit(self) -> None:
         """As in psycopg; refused under isolation `rollback`."""
@@ -89,6 +84,7 @@ class Lender:
         self._lent: Database | None = None
         self._session: pq.abc.PGconn | None = None
         self._dsn = ""
+        self._schemas: set[str] = set()  # of snapshots that are still there
 
     def lend(self, dsn: str) -> Database:
         """A connection that looks new. The one that was lent before is closed for whoever still holds it."""
@@ -98,6 +94,7 @@ class Lender:
             opened = connect(dsn, self._application)
             self._session, self._dsn = opened.pgconn, dsn
             opened.pgconn = _closed()  # psycopg warns of one that is forgotten while open
+            self._drop_snapshots()
         self._lent = Database(self._session)
         self._lent.autocommit = True
         return self._lent
@@ -108,8 +105,15 @@ class Lender:
         if lent is None or self._session is None:
             return
         lent.pgconn = _closed()
-        if not _renew(self._session):
+        self._schemas |= lent.schemas
+        if _renew(self._session):
+            self._drop_snapshots()
+        else:
             self._session = None
+
+    def _drop_snapshots(self) -> None:
+        while self._session and self._schemas:
+            self._session.exec_(f"DROP SCHEMA IF EXISTS {self._schemas.pop()} CASCADE".encode())
 
     def close(self) -> None:
         """Close the session."""

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -237,7 +237,8 @@ def test_a_second_interrupt_stops_waiting_says_what_is_left_and_the_next_command
             break
     while process.poll() is None:  # those of the same second count as one
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.3)
     output = process.communicate(timeout=5)[0]
     assert process.returncode == 130, output
     project = f"itest-stubborn-{checkout.latest.resolve().name}"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -60,16 +61,7 @@ targets = json.loads(sys.argv[1])
 with ThreadPoolExecutor(len(targets)) as pool:
     print(json.dumps(dict(zip([target[0] for target in targets], pool.map(said, targets)))))
 """
-REDIS = """
-services:
-  redis:
-    extends: {file: defaults.yaml, service: defaults}
-    x-itest: {kind: redis}
-    image: redis:8.0.2
-    user: "999:999"
-    tmpfs: [/data]
-    ports: ["127.0.0.1::6379"]
-"""
+REDIS = (Path(__file__).parent / "redis.yaml").read_text(encoding="utf-8")
 EGRESS = f"egress: {{allow: ['{NAME}:{PORT}'], fail: true}}\n  isolation: none"
 ASKS = """
 def test_it(stack):

@@ -9,20 +9,12 @@ import shutil
 import signal
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import tenacity
 
-REDIS = """
-services:
-  redis:
-    extends: {file: defaults.yaml, service: defaults}
-    x-itest: {kind: redis}
-    image: redis:8.0.2
-    user: "999:999"
-    tmpfs: [/data]
-    ports: ["127.0.0.1::6379"]
-"""
+REDIS = (Path(__file__).parent / "redis.yaml").read_text(encoding="utf-8")
 
 
 def test_a_green_run_leaves_what_design_promises_and_nothing_on_the_engine(checkout):

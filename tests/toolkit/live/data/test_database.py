@@ -91,9 +91,22 @@ def test_a_snapshot_brings_rows_and_sequences_back_whoever_changed_them(dsn, con
         db.restore(empty_phase)
         assert db.execute("SELECT id, name FROM items ORDER BY id").fetchall() == [(1, "mug")]
         assert db.execute("INSERT INTO items (name) VALUES ('desk') RETURNING id").fetchone() == (2,)
-        db.forget()
-        left = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'itest_snapshot%'"
-        assert db.execute(left).fetchall() == []
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_its_snapshots_go_with_the_test(lender, dsn, conn, closed):
+    db = lender.lend(dsn)
+    db.snapshot()
+    db.snapshot()
+    if closed:
+        db.close()
+
+    lender.take_back()
+    if closed:  # that takes a session, which is the next test's
+        lender.lend(dsn)
+
+    left = "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'itest%'"
+    assert conn.execute(left).fetchall() == conn.execute("SELECT evtname FROM pg_event_trigger").fetchall() == []
 
 
 def test_a_snapshot_that_was_never_taken_is_an_error_that_lists_those_there_are(dsn):
