@@ -1,7 +1,7 @@
 # Every verb a person types. `make` alone prints help. Each recipe is one line: scripts/<verb>.py does the work.
 # `make itest SUITE=api` is exactly `ITEST_SUITE=api make itest`; only variables given on the command line count.
 
-SETTINGS := SUITE TAGS JOBS KEEP PROFILE ARGS SERVICE TIMEOUT_FACTOR BAKE ALL ENGINE IMAGES DEBIAN_MIRROR CA_BUNDLE PIP_ENV
+SETTINGS := SUITE TAGS JOBS KEEP PROFILE ARGS SERVICE TEST_TIMEOUT STAGE_TIMEOUT SUITE_TIMEOUT RUN_TIMEOUT TIMEOUT_FACTOR BAKE ALL ENGINE IMAGES DEBIAN_MIRROR CA_BUNDLE PIP_ENV
 GIVEN := $(foreach name,$(SETTINGS),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(GIVEN),$(eval export ITEST_$(name) := $$(value $(name))))
 # Under its short name make would pass it on too, and first expand what looks like a variable in it.
@@ -49,7 +49,7 @@ engine: ## a Docker engine that answers, installed and started where that is pos
 	@$(PYTHON) scripts/engine.py
 images: ## every image that the suites need: pulled, or built where no registry answers
 	@$(VERB)/images.py
-doctor: ## what keeps suites from running here, or makes them slow or unsafe: SUITE=a,b ARGS=--json
+doctor: ## what keeps suites from running here, or makes them slow or unsafe: SUITE=a,b PROFILE=sealed ARGS=--json
 	@$(VERB)/doctor.py
 clean: ## remove this checkout's kept stacks, bakes, results and caches
 	@$(VERB)/clean.py

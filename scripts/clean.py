@@ -5,6 +5,7 @@ import shutil
 from itest import bake, cli, runs
 from itest.bake import shelf
 from itest.errors import ItestError, run_verb
+from itest.images import store
 from itest.stack import keeping
 from itest.stack.sweep import sweep
 
@@ -19,13 +20,16 @@ def main() -> None:
     sweep(cli.ROOT, print)
     stacks = cli.kept_stacks(given)
     baked = [one for one in shelf.everything() if one.checkout == shelf.checkout_of(cli.ROOT)]
+    superseded = store.superseded()
     folders = [cli.ROOT / name for name in CACHES if (cli.ROOT / name).exists()]
     told = [f"stack {one.name}: {keeping.contents(one)}" for one in stacks]
     told += [f"{one.reference}, {one.size / 1e6:.0f} MB" for one in baked]
+    told += [f"{one}, unless a container uses it" for one in superseded]
     print("\n".join(f"removing {one}" for one in [*told, *(f"{folder.name}/" for folder in folders)]), flush=True)
     for one in stacks:
         keeping.remove(one)
     bake.prune(cli.ROOT, lambda _: None, every=True)
+    store.remove_superseded()
     for folder in folders:
         shutil.rmtree(folder)
 

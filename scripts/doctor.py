@@ -1,6 +1,7 @@
 """What keeps the suites from running here, or makes them slow, brittle or unsafe: of the machine and of the files.
 
-`make doctor`, SUITE=a,b for some of them, ARGS=--json (here: --json) for a program. Nothing is started or changed.
+`make doctor`, SUITE=a,b for some of them, ARGS=--json (here: --json) for a program. Nothing is changed. With
+PROFILE=sealed it tries whether the engine keeps the seal, on networks of its own, which takes two seconds more.
 Exit code: 0 without an error; else that of the worst: 2 the files, 3 the engine or the machine, 4 an image, 6 the data.
 """
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itest import doors, refusals
+from itest.containers import ENV_FILE_LABEL as ENV_FILE_LABEL
 from itest.containers import PROJECT_LABEL as PROJECT_LABEL
 from itest.containers import SERVICE_LABEL as SERVICE_LABEL
 from itest.containers import Container, containers, docker, inspect
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
-ENV_FILE_LABEL = "com.docker.compose.project.environment_file"
 
 
 def scrub_environment() -> None:
@@ -112,7 +112,10 @@ class Project:
                 yield
         except DockerException as error:
             profile = ",".join(path.stem for path in self.env_files[1:])
-            raise refusals.explain(error, category, cause, what, profile=profile) from error
+            explained = refusals.explain(
+                error, category, cause, what, profile=profile, project=self.name, among=self.containers
+            )
+            raise explained from error
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:

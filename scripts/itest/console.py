@@ -86,6 +86,7 @@ class Console:
     ) -> None:
         self._stream = stream or sys.stdout
         self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self.mask: Callable[[str], str] = str  # of all that is printed, before it is cut to the line's length
         self._width = width
         self.clock = clock
         self._heartbeat = heartbeat
@@ -164,7 +165,7 @@ class Console:
         return self._paint(_GREEN, text[: len(self._passed)]) + text[len(self._passed) :]
 
     def _format(self, mark: str, line: Line) -> str:
-        text = "".join(char if char.isprintable() else " " for char in line.text.partition("\n")[0])
+        text = "".join(char if char.isprintable() else " " for char in self.mask(line.text).partition("\n")[0])
         head, tail = f"{mark} {line.suite:<{self._width}} {line.stage:<9} ", f" {line.seconds:>6.1f} s"
         room = max(self._columns() - len(head) - len(tail), 1) if self._terminal else _PLAIN_TEXT
         if len(text) > room:
@@ -204,7 +205,7 @@ class Console:
         return f"{colour}{text}{_RESET}" if self.colour else text
 
     def _write(self, text: str) -> None:
-        text = text.encode(self._encoding, "replace").decode(self._encoding)
+        text = self.mask(text).encode(self._encoding, "replace").decode(self._encoding)
         if self.live and self._suspensions:
             self._held.append(text)
         elif self._drawing:
@@ -237,8 +238,7 @@ class Console:
         from rich.text import Text
 
         frame = self._frames[int(self.clock() * _REDRAWS) % len(self._frames)]
-        lines = (self._format(frame, line) for line in self._active)
-        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+        return Text("\n".join(self._format(frame, line) for line in self._active), no_wrap=True, overflow="ellipsis")
 
 
 def _can_encode(text: str, encoding: str) -> bool:

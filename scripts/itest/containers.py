@@ -6,12 +6,14 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from itest.errors import ItestError
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+ENV_FILE_LABEL = "com.docker.compose.project.environment_file"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Container:
     state: Mapping[str, Any]  # docker's own State: Status, ExitCode, OOMKilled, Health …
     restarts: int
     name: str = ""
+    env_files: Sequence[str] = ()  # with which compose started it
+    memory: int = 0  # its limit in bytes, 0 for none
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)  # network -> how others in it find this one
     addresses: Mapping[str, str] = field(default_factory=dict)  # network -> its address there, while it runs
 
@@ -38,6 +42,11 @@ class Container:
     def health(self) -> str:
         """ "starting", "healthy", "unhealthy", or "" without a healthcheck."""
         return str((self.state.get("Health") or {}).get("Status", ""))
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended well."""
+        return self.state["Status"] == "exited" and self.state["ExitCode"] == 0 and not self.state.get("OOMKilled")
 
     @property
     def summary(self) -> str:
@@ -83,6 +92,18 @@ def logs(container: Container, *, tail: int | None = None, timestamps: bool = Tr
     return done.stdout.decode(errors="replace")
 
 
+def moment(text: str) -> float:
+    """A time as docker writes it, `2026-01-09T10:00:00.123456789Z`, in seconds since the epoch; 0 for never.
+
+    Those of health checks have the zone of the engine's machine, `…+01:00`.
+    """
+    if text.startswith("0001-"):
+        return 0.0
+    fraction = text[19:].removesuffix("Z").partition("+")[0].partition("-")[0]
+    zone = text[19 + len(fraction) :].replace("Z", "+00:00")
+    return datetime.fromisoformat(f"{text[:19]}{zone}").timestamp() + float(fraction or 0)
+
+
 def docker(*arguments: str, check: bool = True) -> str:
     """A docker command's standard output. Raises ItestError (engine), unless a failure doesn't matter."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
@@ -109,6 +130,8 @@ def _container(raw: dict[str, Any]) -> Container:
         state=raw["State"],
         restarts=raw["RestartCount"],
         name=raw["Name"].removeprefix("/"),
+        env_files=labels.get(ENV_FILE_LABEL, "").split(","),
+        memory=raw["HostConfig"]["Memory"],
         aliases={name: one["Aliases"] or [] for name, one in raw["NetworkSettings"]["Networks"].items()},
         addresses={name: one["IPAddress"] for name, one in raw["NetworkSettings"]["Networks"].items()},
     )

@@ -6,7 +6,7 @@ Standard library only: what runs before the virtual environment exists raises it
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 Category = Literal["interrupted", "usage", "engine", "image", "service", "data", "test"]
@@ -31,10 +31,20 @@ class ItestError(Exception):
     hint:     a command or an edit that mends it.
     cause:    the finer reason, one word: "oom", "pull", "migration", "timeout" …
     evidence: what was seen, several lines: the last probe, the health log, the end of a log.
+    service:  the one that it is about, if any.
+    chain:    what came of it, the first first: a service that died with it, a migration that lost its database.
     """
 
     def __init__(
-        self, category: Category, message: str, *, hint: str = "", cause: str = "", evidence: str = ""
+        self,
+        category: Category,
+        message: str,
+        *,
+        hint: str = "",
+        cause: str = "",
+        evidence: str = "",
+        service: str = "",
+        chain: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.category: Category = category
@@ -42,9 +52,17 @@ class ItestError(Exception):
         self.hint = hint
         self.cause = cause or category
         self.evidence = evidence
+        self.service = service
+        self.chain = tuple(chain)
+
+    def followed_by(self, chain: Sequence[str]) -> ItestError:
+        """This error, with more that came of it."""
+        self.chain = (*self.chain, *chain)
+        return self
 
     def __str__(self) -> str:
         evidence = [f"  {line}" for line in self.evidence.splitlines()]
+        evidence += [f"  then: {line}" for line in self.chain]
         hint = [f"hint: {self.hint}"] if self.hint else []
         return "\n".join([f"itest: error: {self.message}", *evidence, *hint])
 

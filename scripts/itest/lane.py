@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -12,18 +13,20 @@ from itest import bake, pytesting, verdict
 from itest import stack as stacks
 from itest.compose import Project
 from itest.console import Console
-from itest.doors import DOOR
+from itest.deadlines import Limits
 from itest.errors import ItestError
 from itest.pytesting import PytestRun
 from itest.runs import Run
-from itest.stack import egress, keeping, worker
-from itest.stack.deaths import cannot_check, died
+from itest.stack import keeping, startup, worker
 from itest.stack.life import Line
 from itest.stack.stack import Stack
+from itest.stack.watch import Watch
 from itest.suite.suite import Suite
-from itest.verdict import evidence
+from itest.timekeeper import Subject, Timekeeper
+from itest.verdict import atomic, evidence
 from itest.verdict.mask import Masker
-from itest.verdict.results import ServiceStart, StageFailure, SuiteResult
+from itest.verdict.results import ServiceStart, StageFailure, Status, SuiteResult
+from itest.witness import Witness
 
 TRIES = 3  # at removing a stack, each of which a Ctrl-C may end
 
@@ -39,7 +42,10 @@ class Lane:
     live: bool  # show pytest's output while it runs
     keep: bool  # leave the stack running
     factor: float  # multiplies readiness deadlines
+    limits: Limits
     cancelled: Event
+    watch: Watch
+    versions: Mapping[str, str]  # of the engine, compose, Python, pytest
     images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # suite -> variable -> a baked one
     timings: dict[str, float] = field(default_factory=dict)  # stages that the whole run shared, in seconds
 
@@ -52,78 +58,69 @@ class Lane:
         stack = Stack(suite, self.project(suite))
         folder = self.run.folder / suite.name
         folder.mkdir()
+        witness = Witness(stack, folder, self.watch, self.masker, self.versions, self.arguments, self.console.note)
         junit, exit_code, error = folder / "junit.xml", None, None
-        try:
-            evidence.keep_config(folder, suite.config, self.masker)
-            stacks.start(stack, self._opener(suite), factor=self.factor)
-            exit_code = self._pytest(suite, stack, folder, junit)
-            error = pytesting.unreached(folder / pytesting.UNREACHED)
-        except ItestError as problem:
-            error = problem
-        except BaseException:
-            self._down(suite, stack)  # a bug keeps its traceback, and leaves no stack behind
-            raise
-        if self.cancelled.is_set():
-            error = _interrupted(suite, folder)
-        failure = self._keep_evidence(suite, stack, folder, error)
-        gone = self._down(suite, stack)
+        course: startup.Course | None = None
+        with self._timekeeper(stack, folder) as keeper:
+            try:
+                evidence.keep_config(folder, suite.config, self.masker)
+                course = stacks.start(stack, self._opener(suite, keeper), factor=self.factor)
+                exit_code = self._pytest(suite, stack, witness, junit, keeper)
+                error = pytesting.unreached(folder / pytesting.UNREACHED)
+            except ItestError as problem:
+                error = problem
+            except BaseException:
+                self._down(suite, stack, keeper)  # a bug keeps its traceback, and leaves no stack behind
+                raise
+            error = _interrupted(suite, folder) if self.cancelled.is_set() else keeper.error or error
+            with keeper.stage("evidence"), stack.timed("evidence"):
+                error = witness.blame(error) or keeper.error
+                result = witness.testify(self._result(suite, stack, junit, exit_code, error))
+            gone = self._down(suite, stack, keeper)
         for note in pytesting.NOTES:
             (folder / note).unlink(missing_ok=True)
-        return self._result(suite, stack, junit, exit_code, failure or gone)
+        path = startup.told(course, suite, self.run) if course else None
+        result = replace(result, timings=self.timings | stack.timings, startup=path)
+        status: Status = "timeout" if gone and gone.cause == "timeout" else "error"
+        return replace(result, status=status, failure=gone) if gone and not result.failure else result
 
-    def _pytest(self, suite: Suite, stack: Stack, folder: Path, junit: Path) -> int:
-        if self.cancelled.is_set():
-            raise _interrupted(suite, folder)
-        one = PytestRun(self.arguments, junit, folder / "pytest.log", self.live)
-        with self.console.stage(suite.name, "pytest") as line, stack.timed("pytest"):
+    def _timekeeper(self, stack: Stack, folder: Path) -> Timekeeper:
+        """Of a suite. Services that it has to kill did not die of themselves."""
+        killed = "".join(f"kill {service}\n" for service in stack.suite.services)
+        subject = Subject(
+            f"suite {stack.suite.name}",
+            folder,
+            projects=lambda: [stack.name],
+            running=partial(pytesting.running, folder),
+            before_killing=lambda: atomic.write(folder / pytesting.ANNOUNCED, killed),
+        )
+        return Timekeeper(subject, self.limits)
+
+    def _pytest(self, suite: Suite, stack: Stack, witness: Witness, junit: Path, keeper: Timekeeper) -> int:
+        folder = witness.folder
+        self._go_on(suite, keeper)
+        one = PytestRun(self.arguments, junit, folder / "pytest.log", self.live, self.masker)
+        ends = (self.cancelled.is_set, keeper.passed.is_set)
+        timed = stack.timed("pytest")
+        with self.console.stage(suite.name, "pytest") as line, keeper.stage("pytest"), timed, witness.watching():
             with self.console.suspended() if self.live else nullcontext():  # the tests own the terminal meanwhile
-                code = pytesting.run(stack, one, self.cancelled)
+                code = pytesting.run(stack, one, ends)
             line.detail(_last_line(one.log))
             if code not in (0, 5):  # 5: no test was selected
                 line.fail()
-        for written in (one.log, junit):
+        for written in (one.log, junit, *pytesting.remembered(suite)):
             if written.exists():
                 self.masker.mask_file(written)
         return code
 
-    def _keep_evidence(self, suite: Suite, stack: Stack, folder: Path, error: ItestError | None) -> StageFailure | None:
-        with stack.timed("evidence"):
-            try:
-                stack.refresh()
-                workers = worker.of(stack)
-                for one in (stack, *workers):
-                    error = error or died(one, folder / pytesting.ANNOUNCED)
-                for broken in filter(None, map(cannot_check, stack.containers.values())):
-                    self.console.note(f"{suite.name}: a healthcheck cannot run, `up --wait` would fail: {broken}")
-                kept = [evidence.keep_logs(folder, one, self.masker) for one in (stack, *workers)]
-                logs = {name: log for logs in kept for name, log in logs.items()}
-                wanted_out = self._tell_egress(folder, stack, workers)
-                error = error or wanted_out
-            except ItestError as problem:
-                error, logs = error or problem, {}
-            if error is None:
-                return None
-            path = evidence.keep_failure(folder, suite.name, error, stack, logs, self.masker)
-            return StageFailure.from_error(error, stage=_stage(stack), evidence=path.relative_to(suite.root))
-
-    def _tell_egress(self, folder: Path, stack: Stack, workers: Sequence[Stack]) -> ItestError | None:
-        """Show what a sealed stack wanted from outside; why the suite fails for it, where it is to."""
-        if DOOR not in stack.containers:
-            return None
-        tried = egress.attempts((stack, *workers))
-        evidence.keep_egress(folder, egress.as_json(tried), self.masker)
-        for line in egress.told(tried):
-            self.console.note(self.masker.text(f"{stack.suite.name}: egress: {line}"))
-        return egress.refused(stack.suite, tried)
-
-    def _down(self, suite: Suite, stack: Stack) -> StageFailure | None:
+    def _down(self, suite: Suite, stack: Stack, keeper: Timekeeper) -> StageFailure | None:
         try:
             if self.keep and stack.containers and not self.cancelled.is_set():
                 keeping.renew(stack)
                 self.console.note(f"kept {stack.name}: make ps, make env, make down with SUITE={stack.name}")
                 worker.remove_all(stack)
                 return None
-            with self.console.stage(suite.name, "down"), stack.timed("down"):
+            with self.console.stage(suite.name, "down"), keeper.stage("down"), stack.timed("down"):
                 _remove(stack)
                 worker.remove_all(stack)
         except ItestError as problem:
@@ -131,8 +128,9 @@ class Lane:
         return None
 
     def _result(
-        self, suite: Suite, stack: Stack, junit: Path, exit_code: int | None, failure: StageFailure | None
+        self, suite: Suite, stack: Stack, junit: Path, exit_code: int | None, error: ItestError | None
     ) -> SuiteResult:
+        failure = StageFailure.from_error(error, stage=_stage(stack)) if error else None
         config = suite.config["services"]
         images = {name: one.get(bake.BAKED_FROM) or one.get("image", "") for name, one in config.items()}
         services = {
@@ -154,22 +152,28 @@ class Lane:
             root=suite.root,
         )
 
-    def _opener(self, suite: Suite) -> stacks.StageOpener:
-        def open_stage(stage: str) -> AbstractContextManager[Line]:
-            if self.cancelled.is_set():
-                raise _interrupted(suite, self.run.folder / suite.name)
-            return self.console.stage(suite.name, stage)
+    def _opener(self, suite: Suite, keeper: Timekeeper) -> stacks.StageOpener:
+        @contextmanager
+        def open_stage(stage: str) -> Iterator[Line]:
+            self._go_on(suite, keeper)
+            with self.console.stage(suite.name, stage) as line, keeper.stage(stage):
+                yield line
 
         return open_stage
+
+    def _go_on(self, suite: Suite, keeper: Timekeeper) -> None:
+        """Before a stage: raise where there shall be no other."""
+        if self.cancelled.is_set():
+            raise _interrupted(suite, self.run.folder / suite.name)
+        if keeper.error:
+            raise keeper.error
 
 
 def _interrupted(suite: Suite, folder: Path) -> ItestError:
     """An interrupt, with the test that ran when it came."""
-    running = folder / pytesting.RUNNING
-    test = running.read_text(encoding="utf-8").strip() if running.exists() else ""
-    return ItestError(
-        "interrupted", f"suite {suite.name}: interrupted{f' while {test} ran' if test else ''}", cause="interrupted"
-    )
+    test = pytesting.running(folder)
+    problem = f"suite {suite.name}: interrupted{f' while {test} ran' if test else ''}"
+    return ItestError("interrupted", problem, hint=f"make itest SUITE={suite.name}", cause="interrupted")
 
 
 def _remove(stack: Stack) -> None:

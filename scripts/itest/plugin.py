@@ -16,9 +16,10 @@ import pytest
 from itest import controller, processes
 from itest.controller import LAST, STACKS, Controller
 from itest.errors import ItestError
+from itest.stack.stack import Stack
 from itest.suite.schema import ISOLATIONS, nearest
 
-pytest_plugins = ["itest.fixtures"]
+pytest_plugins = ["itest.fixtures", "itest.hangs"]
 
 _BEGAN = pytest.StashKey[float]()
 
@@ -89,6 +90,9 @@ def _is_strategy(marker: pytest.Mark) -> bool:
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     item.stash[LAST] = nextitem is None
+    died = os.environ.get("ITEST_DIED")
+    if died and Path(died).exists():  # the run has seen it before any test has
+        item.session.shouldstop = Path(died).read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,14 +100,47 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Add to a failed test what the services said meanwhile, so that its cause is seen where the failure is."""
     if call.when == "setup":
         item.stash[_BEGAN] = call.start
-    if call.excinfo is None or call.when == "teardown" or isinstance(call.excinfo.value, pytest.skip.Exception):
+    if call.excinfo is None or isinstance(call.excinfo.value, pytest.skip.Exception):
         return
-    for service, text in item.config.stash[STACKS].said(item.path, item.stash[_BEGAN]).items():
-        # pytest shows it as "Captured stdout of …", and its JUnit takes what begins so for the test's own output.
-        item.add_report_section("test", f"stdout of service {service}, log during this", text)
+    try:
+        reached = item.config.stash[STACKS].look(item.path)
+    except ItestError as error:
+        item.add_report_section("test", "stdout of itest, which asked docker during this", f"{error}\n")
+        return
+    for stack in reached:
+        if call.when != "teardown":
+            _tell_logs(item, stack)
+        _blame_dead(item, stack)
     if call.when == "call" and (item.config.getoption("keep_db") or os.environ.get("ITEST_KEEP")):
         for told in item.config.stash[STACKS].keep(item.path, item.name):
             item.add_report_section("test", "stdout of itest, how to look at the database of this", f"{told}\n")
+
+
+def _tell_logs(item: pytest.Item, stack: Stack) -> None:
+    from itest.stack.said import said
+
+    others = stack.sharers() > 1
+    for service, text in said(stack, item.stash[_BEGAN]).items():
+        shared = others and service not in stack.suite.per_worker
+        whose = "log during this and what other workers ran meanwhile" if shared else "log during this"
+        # pytest shows it as "Captured stdout of …", and its JUnit takes what begins so for the test's own output.
+        item.add_report_section("test", f"stdout of service {service}, {whose}", text)
+
+
+def _blame_dead(item: pytest.Item, stack: Stack) -> None:
+    """Mark a failure for which a service is to blame that died, and let it be the last: the others would fail alike."""
+    from itest.stack import deaths
+
+    announced = os.environ.get("ITEST_ANNOUNCED")
+    dead = deaths.found([stack], deaths.meant_by(Path(announced)) if announced else stack.halted)
+    if not dead:
+        return
+    error = deaths.explained(dead, deaths.DURING)
+    for name, value in (("itest.category", error.category), ("itest.cause", error.cause)):
+        if (name, value) not in item.user_properties:
+            item.user_properties.append((name, value))
+    item.add_report_section("test", "stdout of itest, what is to blame for this", f"{error}\n")
+    item.session.shouldstop = error.message
 
 
 def _reporter(config: pytest.Config) -> Callable[[str], None]:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 PROC = Path("/proc")
 PR_SET_PDEATHSIG = 1  # prctl(2)
-START = 22 - 3  # field of proc_pid_stat(5) that holds the start time, counted from the one after the name
+# Fields of proc_pid_stat(5), counted from the one after the name: who started it, and when.
+PARENT, START = 4 - 3, 22 - 3
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,8 @@ class Process:
 
 def started(pid: int) -> int | None:
     """When a process started, in clock ticks after boot; None for one that is gone, or only waits to be reaped."""
-    try:
-        fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[START])
+    fields = _stat(pid)
+    return int(fields[START]) if fields else None
 
 
 def place() -> tuple[str, str]:
@@ -54,8 +52,35 @@ def left_by(owners: Collection[str]) -> list[Process]:
     return [found for found in _all() if wanted & _environment(found.pid)] if wanted else []
 
 
+def descendants(pid: int) -> list[Process]:
+    """What a process has started that still runs, and what that has started, and so on."""
+    every = {one: int(fields[PARENT]) for one in _all() if (fields := _stat(one.pid))}
+    found = [one for one, parent in every.items() if parent == pid]
+    for known in found:  # which grows meanwhile
+        found += [one for one, parent in every.items() if parent == known.pid]
+    return found
+
+
+def command(pid: int) -> str:
+    """A process's command line; empty for one that is gone."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal, and does not just die of it (proc_pid_status(5))."""
+    try:
+        status = (PROC / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return False
+    caught = status.partition("SigCgt:")[2].split(maxsplit=1)
+    return bool(caught) and bool(int(caught[0], 16) >> (number - 1) & 1)
+
+
 def end(found: Collection[Process]) -> None:
-    """End them at once (SIGKILL): their owner is dead, and what they have begun goes anyway."""
+    """End them at once (SIGKILL): whoever wanted something of them is dead, or has waited long enough."""
     for one in found:
         if started(one.pid) == one.started:
             with suppress(ProcessLookupError):
@@ -70,6 +95,15 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it has died before the kernel knew
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc_pid_stat(5) after the name; none for one that is gone, or only waits to be reaped."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [] if fields[0] in "ZX" else fields
 
 
 def _all() -> Iterator[Process]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -16,6 +17,8 @@ from threading import Event
 from itest.errors import ItestError
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
+from itest.verdict.live import COLOURS, LiveMask
+from itest.verdict.mask import Masker
 
 # Options of pytest and pytest-xdist that are followed by a value of their own.
 TAKES_VALUE = re.compile(
@@ -23,25 +26,30 @@ TAKES_VALUE = re.compile(
     "|log-level|maxfail|override-ini|rootdir|tb|tx)"
 )
 CACHE = Path("build") / "itest" / "cache"
-COLOURS = re.compile(rb"\x1b\[[0-9;]*m")  # https://ecma-international.org/publications-and-standards/standards/ecma-48/
-# Files in the suite's folder: services that tests ended; the test under way; why a process of pytest has no stack.
-NOTES = ANNOUNCED, RUNNING, UNREACHED = "announced", "running", "unreached"
+# Files in the suite's folder: services that tests ended; the test under way; why a process of pytest has no stack; what
+# has died.
+NOTES = ANNOUNCED, RUNNING, UNREACHED, DIED = "announced", "running", "unreached", "died"
+TRACEBACKS = "tracebacks"  # folder in the suite's, of processes that say where they are (see tracebacks.py)
 INTERRUPT_GRACE = 20.0  # seconds that pytest gets to finish its report after an interrupt
 
 
 @dataclass(frozen=True)
 class PytestRun:
-    """Where a pytest process writes and how it shows. live: pass its output on while it runs."""
+    """Where a pytest process writes and how it shows. live: pass its output on while it runs; masker: of all of it."""
 
     arguments: Sequence[str]
     junit: Path
     log: Path
     live: bool
+    masker: Masker
 
 
-def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
-    """Run the tests of a suite against its stack and return pytest's exit code, negative for a signal."""
-    suite = stack.suite
+def run(stack: Stack, one: PytestRun, ends: Sequence[Callable[[], bool]]) -> int:
+    """Run the tests of a suite against its stack and return pytest's exit code, negative for a signal.
+
+    ends: asked ten times a second; the first that says yes ends pytest before its tests do.
+    """
+    suite, answers = stack.suite, one.junit.with_name(TRACEBACKS)
     command = [sys.executable, "-m", "pytest", "--no-header", f"--junitxml={one.junit}"]
     command += ["-o", f"cache_dir={suite.root / CACHE / suite.name}", "-o", "junit_family=xunit2"]
     paths, options = _split(suite.root, one.arguments)
@@ -51,6 +59,8 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
         environment[f"ITEST_{note.upper()}"] = str(one.junit.with_name(note))
     if is_debugging(one.arguments):
         return subprocess.run(command, cwd=suite.root, env=environment, check=False).returncode
+    answers.mkdir()
+    environment["ITEST_TRACEBACKS"] = str(answers)
     if one.live and sys.stdout.isatty():
         command.append("--color=yes")
     # In a session of its own, so that Ctrl-C reaches it once, from us, and its report is still written.
@@ -63,15 +73,29 @@ def run(stack: Stack, one: PytestRun, cancelled: Event) -> int:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    with process, _Interrupter(process, cancelled), one.log.open("wb") as log:
+    with process, _Interrupter(process, ends), one.log.open("wb") as log:
         assert process.stdout is not None
-        while chunk := process.stdout.read1(65536):  # type: ignore[attr-defined]  # a BufferedReader, typed as IO
-            log.write(chunk)
+        for shown in LiveMask(one.masker).through(process.stdout):
+            log.write(shown)
             if one.live:
-                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.write(shown)
                 sys.stdout.buffer.flush()
+    shutil.rmtree(answers)
     one.log.write_bytes(COLOURS.sub(b"", one.log.read_bytes()))
     return process.returncode
+
+
+def remembered(suite: Suite) -> list[Path]:
+    """What pytest keeps of a suite from run to run. It holds tests' ids, in which a parameter may be a secret."""
+    return [path for path in (suite.root / CACHE / suite.name).rglob("*") if path.is_file()]
+
+
+def running(folder: Path) -> str:
+    """The tests that ran when pytest ended, or run at this moment, as its plugin notes them; "" for none."""
+    try:
+        return ", ".join((folder / RUNNING).read_text(encoding="utf-8").split("\n"))
+    except FileNotFoundError:
+        return ""
 
 
 def unreached(note: Path) -> ItestError | None:
@@ -137,12 +161,12 @@ def _has_failed(suite: Suite) -> bool:
 
 
 class _Interrupter:
-    """Passes an interrupt on to pytest as SIGINT, and as SIGKILL when it doesn't end within its grace."""
+    """Ends pytest when one of ends says so: as Ctrl-C does, and by SIGKILL when that takes longer than its grace."""
 
-    def __init__(self, process: subprocess.Popen[bytes], cancelled: Event) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ends: Sequence[Callable[[], bool]]) -> None:
         from threading import Thread
 
-        self.process, self.cancelled, self.done = process, cancelled, Event()
+        self.process, self.ends, self.done = process, ends, Event()
         self.thread = Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> None:
@@ -154,7 +178,7 @@ class _Interrupter:
 
     def _watch(self) -> None:
         while not self.done.wait(0.1):
-            if self.cancelled.is_set():
+            if any(says_so() for says_so in self.ends):
                 self.process.send_signal(signal.SIGINT)
                 if not self.done.wait(INTERRUPT_GRACE):
                     os.killpg(self.process.pid, signal.SIGKILL)

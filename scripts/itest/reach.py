@@ -61,14 +61,12 @@ class Stacks:
             self.open[suite.name] = (stack, Isolation(stack))
         return self.open[suite.name]
 
-    def said(self, path: Path, since: float) -> dict[str, str]:
-        """What the services of a test's stack printed since then; nothing for a test that has reached no stack."""
-        from itest.stack.said import said
-
-        try:
-            return {name: text for stack, _ in self._opened(path) for name, text in said(stack, since).items()}
-        except ItestError as error:
-            return {"docker": str(error)}
+    def look(self, path: Path) -> list[Stack]:
+        """The stack that a test has reached, if any, and its containers as they are now. Raises ItestError (engine)."""
+        found = [stack for stack, _ in self._opened(path)]
+        for stack in found:
+            stack.refresh()
+        return found
 
     def keep(self, path: Path, label: str) -> list[str]:
         """Keep the databases of a test's stack as it left them. Returns the commands that open them."""
@@ -146,7 +144,10 @@ class Stacks:
             attached = stack.attach(suite, kept[0])
             keeping.renew(attached)
             return attached
-        return self._start(suite)
+        from itest.hangs import not_counted
+
+        with not_counted():
+            return self._start(suite)
 
     def _start(self, suite: Suite) -> Stack:
         from itest import bake, images, settings, stack

@@ -16,7 +16,9 @@ from pathlib import Path
 from itest import bake, compose, data, errors, images, leases, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
+from itest.deadlines import Limits
 from itest.errors import ItestError
+from itest.images.build import pip_settings
 from itest.interrupts import PATIENCE, Interrupts
 from itest.lane import Lane
 from itest.lanes import run_all
@@ -26,10 +28,12 @@ from itest.runs import Run
 from itest.settings import Settings
 from itest.stack import capacity
 from itest.stack.sweep import sweep
-from itest.suite import workers
+from itest.stack.watch import Watch
+from itest.suite import envfile, workers
 from itest.suite.resolved import fixed_ports
 from itest.suite.suite import Suite
-from itest.verdict import evidence, junit, summary
+from itest.verdict import capsule, junit, known, summary
+from itest.verdict.capsule import Seen
 from itest.verdict.mask import Masker
 from itest.verdict.results import StageFailure, SuiteResult
 
@@ -44,12 +48,15 @@ class _Progress:
     suites: list[Suite] = field(default_factory=list)
     results: dict[str, SuiteResult] = field(default_factory=dict)
     masker: Masker = field(default_factory=lambda: Masker(()))
+    limits: Limits = field(default_factory=Limits)
 
 
 def run(root: Path, settings: Settings, console: Console) -> int:
     """Run the chosen suites and return the exit code; artifacts are written whatever happens."""
     one = runs.create(root)
     progress = _Progress()
+    progress.masker.learn(known.in_variables(os.environ))
+    console.mask = progress.masker.text
     error: ItestError | None = None
     compose.scrub_environment()
     with Interrupts() as interrupts, runs.alive(root, one.id):
@@ -91,14 +98,16 @@ def _go(
 ) -> None:
     progress.suites = select(root, settings)
     arguments = settings.arguments
+    progress.limits = Limits.of(settings)
     if pytesting.is_debugging(arguments) and len(progress.suites) > 1:
         raise ItestError("usage", "a debugger needs one suite", hint="make itest SUITE=… ARGS=--pdb", cause="arguments")
     console.note(f"itest {one.id}: {', '.join(suite.name for suite in progress.suites)}")
     progress.versions = _versions(engine.ensure(console.note))
     sweep(root, console.note)
-    progress.masker = _make_secrets(progress.suites)
+    _make_secrets(progress.suites, arguments, progress.masker)
     os.environ.update(leases.variables(root, one.id, keep=settings.keep))
     for suite in progress.suites:
+        progress.masker.learn(known.in_config(suite.config, root))
         suites.check(suite)
         data.plan(suite)
         if pytesting.has_workers(arguments) and pytesting.concerns(suite, progress.suites, arguments):
@@ -106,19 +115,24 @@ def _go(
     started = time.monotonic()
     baked = _bring_images(progress.suites, settings, console, interrupts)
     jobs = _jobs(settings, progress.suites, console)
-    lane = Lane(
-        run=one,
-        console=console,
-        masker=progress.masker,
-        arguments=arguments,
-        live=jobs == 1 or len(progress.suites) == 1,
-        keep=settings.keep,
-        factor=settings.timeout_factor,
-        cancelled=interrupts.cancelled,
-        images=baked,
-        timings={"images": time.monotonic() - started},
-    )
-    progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
+    brought = {"images": time.monotonic() - started}
+    with Watch() as watch:
+        lane = Lane(
+            run=one,
+            console=console,
+            masker=progress.masker,
+            arguments=arguments,
+            live=jobs == 1 or len(progress.suites) == 1,
+            keep=settings.keep,
+            factor=settings.timeout_factor,
+            limits=progress.limits,
+            cancelled=interrupts.cancelled,
+            watch=watch,
+            versions=progress.versions,
+            images=baked,
+            timings=brought,
+        )
+        progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
 
 
 def _versions(found: Engine) -> dict[str, str]:
@@ -168,12 +182,18 @@ def _share_a_port(chosen: Sequence[Suite]) -> bool:
     return len(ports) > len(set(ports))
 
 
-def _make_secrets(chosen: Sequence[Suite]) -> Masker:
-    """Give every secret variable of the layers a random value, unless the caller set one. Returns what masks them."""
+def _make_secrets(chosen: Sequence[Suite], arguments: Sequence[str], masker: Masker) -> None:
+    """Give every secret variable of the layers a random value, unless the caller set one.
+
+    The masker learns these, and what is secret in env files, pytest's arguments and what builds get from the host.
+    """
     names = {name for suite in chosen for name in suite.secret_names}
     for name in names:
         os.environ.setdefault(name, secrets.token_hex(16))
-    return Masker(os.environ[name] for name in names)
+    files = [envfile.read(suite.root, path).values for suite in chosen for path in suite.env_files]
+    given = [os.environ, *files, pip_settings()]
+    masker.learn((os.environ[name] for name in names), known.in_command(arguments), *map(known.in_variables, given))
+    masker.learn(known.in_file(Path(os.environ.get("ITEST_PIP_ENV", ""))))
 
 
 def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error: ItestError | None) -> int:
@@ -186,7 +206,8 @@ def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error
         for suite in progress.suites
     ]
     if error:
-        evidence.keep_failure(one.folder, "", error, None, {}, progress.masker)
+        failure = StageFailure.from_error(error, stage="set-up")
+        capsule.keep(one.folder, failure, Seen(time.time(), "make itest", versions=progress.versions), progress.masker)
     category = verdict.run_category(results, error.category if error else None)
     seconds = time.monotonic() - progress.started
     # What failed before any suite began has a test suite of its own, or a reader of JUnit alone would see no red.

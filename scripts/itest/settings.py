@@ -15,7 +15,9 @@ from itest.errors import ItestError
 PREFIX = "ITEST_"
 ELSEWHERE = frozenset({"IMAGES", "DEBIAN_MIRROR", "CA_BUNDLE", "PIP_ENV"})  # settings that only images and builds read
 # What a process of the toolkit tells another; the last is for its own tests.
-INTERNAL = frozenset({"LEASE", "OWNER", "STACK", "ANNOUNCED", "RUNNING", "UNREACHED", "PIP_SETTINGS", "SLOW"})
+INTERNAL = frozenset(
+    {"LEASE", "OWNER", "STACK", "ANNOUNCED", "RUNNING", "UNREACHED", "DIED", "TRACEBACKS", "PIP_SETTINGS", "SLOW"}
+)
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 # A repository as docker names it, without a tag, and with a `/`: a mistyped word is none
 # (https://pkg.go.dev/github.com/distribution/reference).
@@ -36,7 +38,11 @@ class Settings:
     service: str = ""  # the service that `logs` and `shell` are about
     bake: str = "on"  # start databases from images that have it all; "" doesn't; a repository shares them
     engine: str = "auto"  # off: never install or start an engine
-    timeout_factor: float = 1.0  # multiplies every readiness deadline, for a slow machine
+    test_timeout: float = 120.0  # seconds that a test may take, with its fixtures; 0: any
+    stage_timeout: float = 600.0  # seconds that a stage of a suite may take; 0: any
+    suite_timeout: float = 1800.0  # seconds that a suite may take from its first stage on; 0: any
+    run_timeout: float = 3600.0  # seconds that a run may take; 0: any
+    timeout_factor: float = 1.0  # multiplies all of these and every readiness deadline, for a slow machine
     all: bool = False  # `down` and `clean`: everything of this checkout
 
     @property
@@ -94,8 +100,9 @@ def parse(name: str, text: str, shown: str) -> Any:
         value = kind(text)
     except ValueError:
         value = math.nan
-    if not (0 <= value < math.inf) or (kind is float and not value):
-        raise _wrong(shown, "a whole number, 0 or more," if kind is int else "a number above 0")
+    if not (0 <= value < math.inf) or (name == "timeout_factor" and not value):
+        seconds = "a number of seconds, 0 or more," if name != "timeout_factor" else "a number above 0"
+        raise _wrong(shown, "a whole number, 0 or more," if kind is int else seconds)
     return value
 
 

@@ -115,6 +115,9 @@ def prune(root: Path, report: Callable[[str], None], *, keep: Collection[str] = 
 
     every: all of this checkout's. One that a container uses stays.
     """
+    # Two users who bake the same at once give it the same name, which only one can have.
+    ours = f"label={CHECKOUT}={checkout_of(root)}"
+    query("image", "prune", "--force", "--filter", f"label={BAKE}", "--filter", ours)
     for one in outdated(everything(), checkout_of(root), datetime.now(timezone.utc), every=every):
         if one.reference not in keep and query("image", "rm", one.reference).returncode == 0:
             report(f"removing {one.reference}, {one.size / 1e6:.0f} MB")

@@ -1,6 +1,6 @@
 """What keeps suites from running, or makes them slow, brittle or unsafe: of the machine and of the files, in seconds.
 
-Nothing is started, and nothing is changed.
+Nothing is changed. Nothing is started, but where a seal is asked for two networks and containers for two seconds.
 """
 
 from itest.doctor.doctor import Diagnosis, examine

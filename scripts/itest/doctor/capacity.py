@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from itest.doctor.finding import MACHINE, Finding, Severity, refusal
 from itest.doctor.machine import Disk, Machine
+from itest.machine.disk import LEAST
 from itest.stack.capacity import MEMORY_PER_SUITE
 
 MB, GB = 10**6, 10**9
-DISK = (500 * MB, 3 * GB)  # free bytes below which a run fails, and below which it may
+DISK = (LEAST, 3 * GB)  # free bytes below which a run is refused, and below which it may fail
 TEMPORARY = (20 * MB, 200 * MB)  # the same where only small files go
 FILES = 10_000  # that can still be made
 NETWORKS = 8  # left: a run takes one a suite, with `-n 4` four more

@@ -11,7 +11,7 @@ from typing import Any
 
 from itest import compose
 from itest.containers import containers
-from itest.doctor import capacity, files, leftovers, machine, ports, supply
+from itest.doctor import capacity, files, leftovers, machine, ports, seal, supply
 from itest.doctor.budget import Chain
 from itest.doctor.finding import Finding, ordered
 from itest.doctor.leftovers import Leftovers
@@ -29,7 +29,7 @@ class Diagnosis:
 
 
 def examine(root: Path, names: Sequence[str], profile: str = "") -> Diagnosis:
-    """Examine the machine and these suites. Nothing is started or changed.
+    """Examine the machine and these suites. Nothing is changed, and nothing started but what `seal` tries with.
 
     Raises ItestError (usage) for what is no finding: an unknown suite or profile, a broken standins.yaml.
     """
@@ -52,6 +52,8 @@ def examine(root: Path, names: Sequence[str], profile: str = "") -> Diagnosis:
                 *leftovers.examine(left),
                 *ports.examine(root, asked[1].result()),
             ]
+            if tried := seal.look(root, seen, loading):  # last: it makes networks that aren't anybody's stacks
+                of_engine += seal.examine(tried)
     findings = [*capacity.examine(seen), *of_engine]
     chains = {}
     for one in loading:

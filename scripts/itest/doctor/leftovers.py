@@ -17,7 +17,8 @@ from itest.images.dockercli import query
 class Leftovers:
     """kept: stacks of this checkout; dead: whose owner was killed, as seen from here; others: stacks of anybody else's.
 
-    bakes: of this checkout, how many and bytes; images: how many the toolkit built, stand-ins and their bases included.
+    bakes: of this checkout, how many and bytes; images: how many the toolkit built, stand-ins and their bases included;
+    superseded: names of those that newer ones have replaced, and that containers used then.
     """
 
     kept: tuple[str, ...] = ()
@@ -25,6 +26,7 @@ class Leftovers:
     others: int = 0
     bakes: tuple[int, int] = (0, 0)
     images: int = 0
+    superseded: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         stacks = f"stacks: {len(self.kept)} kept, {self.others} of others"
@@ -43,6 +45,7 @@ def look(root: Path) -> Leftovers:
         len({one.project for one in found} - here - dead),
         (len(baked), sum(one.size for one in baked)),
         len(set(query("image", "ls", "--quiet", "--filter", f"label={store.HASH}").stdout.split())),
+        tuple(store.superseded()),
     )
 
 
@@ -56,3 +59,8 @@ def examine(left: Leftovers) -> Iterator[Finding]:
         what = f"kept: {', '.join(left.kept)}"
         why = "kept stacks hold memory and a network each until somebody takes them down"
         yield Finding("note", "kept-stack", MACHINE, what, why, "make ps; make down SUITE=…, or make down ALL=1")
+    if left.superseded:
+        what = f"superseded: {', '.join(left.superseded)}"
+        why = "a container used the image when a newer one was built; since then nothing starts it"
+        mend = "make down, or make clean: it goes with the container"
+        yield Finding("note", "superseded-image", MACHINE, what, why, mend)

@@ -46,7 +46,8 @@ class Machine:
     """What was seen. problem: why no engine is usable; then nothing below endpoint is known of it.
 
     memory: of the engine's machine, free: of this one; bytes, None where there is no telling. ignored: the limits that
-    the engine doesn't enforce; networks: left, of how many; skew: seconds that the engine's clock is ahead of this
+    the engine doesn't enforce; translates: it may translate addresses whatever a network says, being rootless or in a
+    virtual machine; networks: left, of how many; skew: seconds that the engine's clock is ahead of this
     one's, as far as that is certain; not_ours: folders that this user can't write to.
     """
 
@@ -60,6 +61,7 @@ class Machine:
     free: int | None = None
     cgroup: str = ""
     ignored: tuple[str, ...] = ()
+    translates: bool = False
     networks: tuple[int, int] = (0, 0)
     skew: float = 0.0
     disks: tuple[Disk, ...] = ()
@@ -93,6 +95,7 @@ def seen(facts: Facts, info: Mapping[str, Any], skew: float, subnets: Iterable[N
         free=_free_memory(),
         cgroup=str(info.get("CgroupVersion") or ""),
         ignored=tuple(name for key, name in LIMITS.items() if info.get(key) is False),
+        translates="rootless" in str(info.get("SecurityOptions")) or info.get("OperatingSystem") == "Docker Desktop",
         networks=networks_left(pools or built_in, subnets),
         skew=skew,
         disks=tuple(_disk(one) for one in dict.fromkeys(folders)),

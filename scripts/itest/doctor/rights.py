@@ -10,6 +10,7 @@ from typing import Any
 
 from itest.doctor.finding import Finding, Severity
 from itest.doctor.subject import Config, Subject
+from itest.doors import DOOR
 
 DEFAULTS = "extends: {file: defaults.yaml, service: defaults}"  # which has this, and what the others here are about
 NO_NEW = re.compile(r"no-new-privileges(?:[:=]true)?")
@@ -173,7 +174,9 @@ def _user(subject: Subject, service: Config) -> str | None:
 
 
 def _outside(subject: Subject) -> Iterator[Finding]:
-    used = {network for _, service in subject.services for network in service.get("networks") or {}}
+    # The door of a sealed stack is there to lead outside, to what a suite lets out.
+    others = (service for name, service in subject.services if name != DOOR)
+    used = {network for service in others for network in service.get("networks") or {}}
     for name, network in (subject.config.get("networks") or {}).items():
         options = (network or {}).get("driver_opts") or {}
         if name in used and not (network or {}).get("internal") and options.get(MASQUERADE) != "false":

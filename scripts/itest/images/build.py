@@ -18,7 +18,8 @@ from threading import Event
 
 from itest.errors import ItestError
 from itest.images.dockercli import query, watch
-from itest.machine import scratch
+from itest.images.needs import shown
+from itest.machine import disk, scratch
 
 REPORT_EVERY = 2.0  # seconds: a build never seems to hang
 LINES_SHOWN = 20
@@ -26,6 +27,8 @@ TITLE_LENGTH = 60  # characters of an instruction in a progress line
 # Arguments that every Dockerfile takes without declaring them, and which are not recorded in the image
 # (https://docs.docker.com/reference/dockerfile/#predefined-args).
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+# What buildx puts before the words that matter.
+BUILDER = re.compile(r"^ERROR: (?:failed to (?:solve|compute cache key|calculate checksum of ref \S+): )*")
 PIP_SETTINGS = ("INDEX_URL", "EXTRA_INDEX_URL", "TRUSTED_HOST", "DEFAULT_TIMEOUT", "RETRIES")
 
 
@@ -67,6 +70,12 @@ class _Progress:
         if self.failed:
             return _step(self.titles[self.failed]), self.output.get(self.failed, [])[-LINES_SHOWN:] or self._errors()
         return "", self._errors()
+
+    def reason(self) -> str:
+        """Buildx's last word in brief: `exit code 3`, `"/nosuch.conf": not found`; "" without one."""
+        said = next((line for line in reversed(self.others) if line.startswith("ERROR: ")), "")
+        code = re.search(r"did not complete successfully: exit code: (\d+)", said)
+        return f"exit code {code[1]}" if code else BUILDER.sub("", said)
 
     def _errors(self) -> list[str]:
         return [line for line in self.others if line.strip()][-LINES_SHOWN:]
@@ -125,21 +134,16 @@ def _failure(reference: str, progress: _Progress, context: str) -> ItestError:
     if any("not a docker command" in line or "unknown flag" in line for line in lines):
         problem = f"image {reference}: building it needs docker's buildx plugin, which is not installed"
         return ItestError("engine", problem, hint="sudo apt-get install docker-buildx, or make engine", cause="buildx")
-    if any("no space left on device" in line for line in lines):
-        return ItestError("engine", f"image {reference}: disk full", hint="docker system prune", cause="disk")
+    if no_space := next((line for line in lines if disk.NO_SPACE in line), ""):
+        return disk.full(f"image {reference}: build{f' at {step}' if step else ''}", no_space)
+    why = progress.reason()
     return ItestError(
         "image",
-        f"image {reference}: build failed{f' at {step}' if step else ''}\n{evidence}",
-        hint=f"mend {_shown(context)}; offline, or behind a proxy or a private index? "
+        f"image {reference}: build failed{f' at {step}' if step else ''}{f': {why}' if why else ''}\n{evidence}",
+        hint=f"mend {shown(context)}; offline, or behind a proxy or a private index? "
         "HTTPS_PROXY, PIP_INDEX_URL and SSL_CERT_FILE are passed on to builds",
         cause="build",
     )
-
-
-def _shown(context: str) -> str:
-    """The context relative to the folder that the command was typed in, where it lies beneath it."""
-    here = Path.cwd()
-    return str(Path(context).relative_to(here)) if Path(context).is_relative_to(here) else context
 
 
 def _builder() -> str:

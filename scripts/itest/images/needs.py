@@ -11,6 +11,8 @@ from typing import Any
 
 from itest.errors import ItestError
 from itest.images import inputs as image_inputs
+from itest.verdict import known
+from itest.verdict.mask import is_distinct
 
 # What these hand to a build comes from the host, whatever files the layer names for plain compose (see image_build).
 HOST_SECRETS = ("ca", "pip")
@@ -38,11 +40,18 @@ class BuildSpec:
     @cached_property
     def bases(self) -> list[ImageNeed]:
         """The images that it starts FROM. Raises ItestError (image) without a Dockerfile."""
-        if not Path(self.context).is_dir():
+        folder = shown(self.context)
+        if not Path(self.context).is_absolute():
             return []  # a URL: the builder fetches it, and what it starts from
+        if not Path(self.context).is_dir():
+            problem = f"build context {folder}: no such folder"
+            hint = "create it, or correct `build:`, whose paths begin at compose/"
+            raise ItestError("image", problem, hint=hint, cause="build")
         if not self.dockerfile_path.is_file():
-            problem = f"build context {self.context}: there is no {self.dockerfile}"
-            raise ItestError("image", problem, hint="`build:` names the folder of a Dockerfile", cause="build")
+            problem = f"build context {folder}: there is no {self.dockerfile}"
+            raise ItestError(
+                "image", problem, hint=f"write {folder}/{self.dockerfile}, or correct `build:`", cause="build"
+            )
         text = self.dockerfile_path.read_text(encoding="utf-8")
         return [ImageNeed(ref, variable=variable) for ref, variable in image_inputs.bases(text, self.args)]
 
@@ -67,6 +76,12 @@ class ImageNeed:
     ref: str
     build: BuildSpec | None = None
     variable: str = ""
+
+
+def shown(context: str) -> str:
+    """A build context relative to the folder that the command was typed in, where it lies beneath it."""
+    here = Path.cwd()
+    return str(Path(context).relative_to(here)) if Path(context).is_relative_to(here) else context
 
 
 def needs_of(config: Mapping[str, Any]) -> list[ImageNeed]:
@@ -111,6 +126,7 @@ def _needs(config: Mapping[str, Any]) -> Iterator[ImageNeed]:
 
 def _spec(service: str, build: Mapping[str, Any], config: Mapping[str, Any]) -> BuildSpec:
     args = {name: os.environ.get(name, "") if value is None else str(value) for name, value in _args(build)}
+    _refuse_secret(service, args)
     unknown = set(build) - set(FLAGS) - {"context", "dockerfile", "args", "secrets", "tags"}
     if unknown:
         raise ItestError(
@@ -123,6 +139,15 @@ def _spec(service: str, build: Mapping[str, Any], config: Mapping[str, Any]) -> 
     flags += _secret_flags(build.get("secrets") or [], config.get("secrets") or {})
     tags = tuple(build.get("tags") or ())
     return BuildSpec(build["context"], build.get("dockerfile", "Dockerfile"), args, tuple(flags), tags)
+
+
+def _refuse_secret(service: str, args: Mapping[str, str]) -> None:
+    """An argument stays in the image's history for whoever gets the image, and in process lists while it is built."""
+    for name, value in args.items():
+        if any(is_distinct(secret) for secret in known.in_variables({name: value})):
+            problem = f"service {service}: the secret {name} is an argument of its build, which the image would keep"
+            hint = "hand it over by `build: secrets:`, and RUN --mount=type=secret in the Dockerfile"
+            raise ItestError("usage", problem, hint=hint, cause="config")
 
 
 def _args(build: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from itest.images import ref as image_ref
 from itest.images.dockercli import Silent, watch
 from itest.images.needs import ImageNeed
 from itest.images.standins import StandIns
+from itest.machine import disk
 
 Reason = Literal["not found", "denied", "rate limit", "certificate", "disk", "unreachable", "transient", "other"]
 
@@ -26,7 +27,7 @@ LONGEST_PAUSE = 4.0  # seconds between two attempts
 # In docker's own words, and those of the registries behind it; the first that matches tells.
 REASONS: tuple[tuple[Reason, str], ...] = (
     ("rate limit", r"toomanyrequests|429 Too Many Requests|rate limit"),
-    ("disk", r"no space left on device"),
+    ("disk", disk.NO_SPACE),
     ("not found", r"manifest unknown|manifest for \S+ not found|name unknown|no matching manifest|: not found"),
     # A registry doesn't tell "there is none" from "not for you".
     ("denied", r"access denied|denied:|unauthorized|no basic auth|403 Forbidden|authentication required"),
@@ -157,20 +158,19 @@ def classify(words: str) -> Reason:
 def explain(need: ImageNeed, failure: PullError, standins: StandIns) -> ItestError:
     """The error for a person, with what would mend it: the variable that chooses the image, or a command."""
     parts = image_ref.parse(need.ref)
-    other = f"{need.variable or '<SERVICE>_IMAGE'}=…"
+    # Without a variable it is what a Dockerfile starts from.
+    other = f"name another image by {need.variable}=…" if need.variable else "name another after FROM in the Dockerfile"
     versions = standins.versions(parts.repository) if not (parts.registry or parts.digest) else []
     instead = f"; without a registry, versions {', '.join(versions)} can be built" if versions else ""
     hints = {
-        "not found": f"correct the tag, or name another image by {other}",
-        "denied": f"docker login {parts.registry}".rstrip() + f", or name another image by {other}",
-        "rate limit": f"docker login raises the limit; or name an image of your own mirror by {other}",
+        "not found": f"correct the tag, or {other}",
+        "denied": f"docker login {parts.registry}".rstrip() + f", or {other}",
+        "rate limit": f"docker login raises the limit; or {other}, such as that of a mirror of your own",
         "certificate": "add the registry's CA to those that the engine trusts (/etc/docker/certs.d/<registry>/ca.crt)",
-        "disk": "docker system df; docker system prune",
+        "transient": f"it is the registry's own trouble: run again in a while, or {other}{instead}",
     }
-    network = (
-        f"give the engine a way to the registry (its own proxy setting counts), or name an image by {other}{instead}"
-    )
+    network = f"give the engine a way to the registry (its own proxy setting counts), or {other}{instead}"
     if failure.reason == "disk":
-        return ItestError("engine", f"image {need.ref}: {failure.brief}", hint=hints["disk"], cause="disk")
+        return disk.full(f"image {need.ref}: pull", failure.words)
     message = f"image {need.ref}: {failure.brief}: {failure.words}"
     return ItestError("image", message, hint=hints.get(failure.reason, network), cause="pull")

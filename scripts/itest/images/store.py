@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,6 +16,7 @@ HASH = "itest.hash"  # of the inputs; on every image that we build
 BASES = "itest.bases"  # ids of the images that it started FROM
 STANDIN = "itest.standin"  # the reference that it stands in for
 CONTAINS = "itest.contains"  # what is really in a stand-in, "PostgreSQL 17.11"
+SUPERSEDED = "itest/superseded"  # the repository of images whose name another one has taken
 UNUSED_AFTER = timedelta(days=7)
 
 
@@ -60,12 +62,32 @@ def _is_missing(reference: str, complaints: str) -> bool:
     return any(line.endswith(f"No such image: {reference}") for line in complaints.splitlines())
 
 
-def remove(image_id: str) -> None:
-    """Remove an image that a newer one has replaced; one that a container still uses, or any tag names, stays."""
-    # `image rm` of an id would take a last tag along, by which another checkout is about to start it.
-    found = json.loads(query("image", "inspect", image_id).stdout or "[]")
-    if found and not found[0]["RepoTags"]:
-        query("image", "rm", image_id)
+@contextmanager
+def superseding(image_id: str) -> Iterator[None]:
+    """Remove an image with the block's end, unless it has some name still: in the block another one takes its name.
+
+    While a container uses it the engine refuses; then, or when this process is killed, the name that it has meanwhile
+    tells that it is ours and of no more use. By its labels nobody could: what is built FROM it has the same.
+    """
+    name = f"{SUPERSEDED}:{image_id.removeprefix('sha256:')[:12]}"
+    query("image", "tag", image_id, name)
+    try:
+        yield
+    finally:
+        query("image", "rm", name)  # of the last name only; by any other somebody is about to start it
+
+
+def superseded() -> list[str]:
+    """The names of images that others have replaced and that containers still used when that was so."""
+    return query(
+        "image", "ls", "--filter", f"reference={SUPERSEDED}", "--format={{.Repository}}:{{.Tag}}"
+    ).stdout.split()
+
+
+def remove_superseded() -> None:
+    """Remove those that no container uses any more; the engine refuses the others."""
+    if names := superseded():
+        query("image", "rm", *names)
 
 
 def prune(keep: Iterable[str]) -> None:
@@ -74,6 +96,7 @@ def prune(keep: Iterable[str]) -> None:
     keep: references that are needed now. Whatever somebody builds FROM a stand-in inherits its labels, so only an image
     that is tagged as what it stands in for, or with its own hash, is ours. One that a container uses stays too.
     """
+    remove_superseded()
     # Refused while another process does the same, which is as good.
     query("image", "prune", "--force", "--filter", f"label={BASES}")
     listing = query("image", "ls", "--quiet", "--filter", f"label={HASH}").stdout.split()

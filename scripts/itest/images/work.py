@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -136,10 +136,9 @@ class Work:
             if self._is_current(need):
                 return
             old = self._local.get(need.ref)
-            how: How = self._build(need, need.build) if need.build else self._fetch(pool, need)
+            with image_store.superseding(old.id) if old and HASH in old.labels else nullcontext():
+                how: How = self._build(need, need.build) if need.build else self._fetch(pool, need)
             self._look(need.ref)
-            if old and HASH in old.labels and old.id != self._local[need.ref].id:
-                image_store.remove(old.id)
         self._done[need.ref] = how, time.monotonic() - started
         self._say(need.ref, f"{how} in {self._done[need.ref][1]:.1f} s")
 
@@ -180,8 +179,8 @@ class Work:
         # Which version came out is known only now. The second build is the first one's cache with one more label.
         first = image_store.find([standin.reference])[standin.reference].id
         contains = query("run", "--rm", "--network=none", "--entrypoint=cat", first, VERSION_FILE).stdout.strip()
-        build({**labels, CONTAINS: contains}, lambda _: None)
-        image_store.remove(first)
+        with image_store.superseding(first):
+            build({**labels, CONTAINS: contains}, lambda _: None)
 
     def _build(self, need: ImageNeed, spec: BuildSpec) -> How:
         labels = {HASH: spec.hash, BASES: ",".join(self._local[base.ref].id for base in spec.bases)}

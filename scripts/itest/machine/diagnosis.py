@@ -99,17 +99,21 @@ def diagnose(facts: Facts) -> ItestError | None:
 
 def _unanswered(facts: Facts) -> ItestError:
     """Docker's client is there, and no engine answered it."""
-    said = facts.server_complaint or "no answer"
-    engine = f"docker engine {facts.endpoint}"
+    said = facts.server_complaint.removeprefix("Error response from daemon: ") or "no answer"
+    engine = f"docker engine {facts.endpoint}".rstrip()  # an unknown context has no address
     if re.search("permission denied while trying to connect", said, re.IGNORECASE):
         return _error("permission", f"{engine}: no permission on its socket", _join_group(facts))
     if re.search(r"client version .* is too (old|new)", said):
         hint = "install a docker client as old or new as the engine; if DOCKER_API_VERSION is set, unset it"
         return _error("old", f"{engine}: its client {facts.docker} does not fit: {said}", hint)
+    if re.search("forbidden|unauthorized|authorization denied", said, re.IGNORECASE):
+        return _error("permission", f"{engine}: it lets nobody in like this: {said}", _be_let_in(facts))
+    silent = re.search("is the docker daemon running|failed to connect to the docker api", said, re.IGNORECASE)
     if facts.chosen:
         by = "DOCKER_HOST" if facts.host else f"context {facts.context}"
-        return _error("unreachable", f"{engine} (chosen by {by}): {said}", _choose_another(facts))
-    if not re.search("is the docker daemon running|failed to connect to the docker api", said, re.IGNORECASE):
+        why = "nobody answers there" if silent else said.partition(": open /")[0].removeprefix("Failed to initialize: ")
+        return _error("unreachable", f"{engine} (chosen by {by}): {why}", _choose_another(facts))
+    if not silent:
         return _error("unreachable", f"{engine}: {said}", "see what `docker version` says, and mend that")
     if facts.dockerd or facts.system == "macos":
         return _error("stopped", f"{engine}: installed, but not running", _start(facts))
@@ -156,7 +160,7 @@ def _upgrade(part: str, facts: Facts) -> str:
     if facts.system == "macos" or facts.context == "desktop-linux":
         return "update Docker Desktop"
     if facts.chosen and part == "engine":
-        return f"on the machine behind {facts.endpoint}"
+        return f"on the machine behind {facts.endpoint}; or: {_back(facts)}"
     if facts.apt:
         package = "docker.io" if part == "engine" else "docker-compose"
         return f"{_sudo(facts)}apt-get remove {package} && {_make_engine(facts)}"
@@ -172,12 +176,21 @@ def _join_group(facts: Facts) -> str:
     return f"sudo usermod -aG docker $USER && newgrp docker (that makes you as mighty as root; {rootless})"
 
 
+def _be_let_in(facts: Facts) -> str:
+    certificates = "give docker the certificate that it asks for (DOCKER_CERT_PATH and DOCKER_TLS_VERIFY=1)"
+    return f"{certificates}, or: {_back(facts)}" if facts.chosen else certificates
+
+
+def _back(facts: Facts) -> str:
+    """What makes docker talk to this machine's own engine again."""
+    return "unset DOCKER_HOST" if facts.host else "docker context use default, with DOCKER_CONTEXT unset"
+
+
 def _choose_another(facts: Facts) -> str:
     """Bring the chosen engine up where its kind is known, or go back to the machine's own."""
     kind = "rootless" if facts.endpoint.startswith("unix:///run/user/") else facts.context
     start = next((command for name, command in START.items() if kind.startswith(name)), "")
-    back = "unset DOCKER_HOST" if facts.host else "docker context use default"
-    return f"{start}, or: {back}" if start else f"make it answer, or: {back}"
+    return f"{start or 'make it answer'}, or: {_back(facts)}"
 
 
 def _start(facts: Facts) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itest.machine import daemon, distro, engine_setup
+from itest.machine import daemon, disk, distro, engine_setup
 from itest.machine.diagnosis import DEFAULT_HOST, Facts, diagnose
 from itest.machine.exclusive import exclusive
 
@@ -37,7 +37,7 @@ def ensure(report: Callable[[str], None]) -> Engine:
     """The engine to use; 60 ms where one answers. Elsewhere root on Debian or Ubuntu gets one installed and started.
 
     report: told what is about to happen, a line each. ITEST_ENGINE=off forbids installing and starting.
-    Raises ItestError (engine) with a cause of diagnose() or of engine_setup.mend().
+    Raises ItestError (engine) with a cause of diagnose(), of engine_setup.mend(), or "disk".
     """
     facts = observe()
     problem = diagnose(facts)
@@ -53,6 +53,7 @@ def ensure(report: Callable[[str], None]) -> Engine:
                 problem = diagnose(facts)
     if problem:
         raise problem
+    disk.check(facts.endpoint)
     return Engine(facts.server, facts.compose, facts.endpoint)
 
 

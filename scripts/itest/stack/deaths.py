@@ -1,34 +1,100 @@
-"""Services that died while tests ran, without a test having meant it: the tests that failed for it are not to blame."""
+"""Services that died without a test having meant it, the one that the others died for first: the root of a failure."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from itest.containers import Container, logs
+from itest.containers import Container, logs, moment
 from itest.errors import ItestError
-from itest.stack.ready import meaning, verdict
+from itest.stack.ready import Needed, meaning, verdict
 from itest.stack.stack import Stack
 
 TAIL = 15  # lines of the log that are shown at once
+TOGETHER = 1.0  # seconds: docker may note the end of whoever died of it before the end of what it died of
+BEFORE, DURING = "while the stack started", "during the tests"
+# What is told of everybody's doing, or of the person's: a dead service explains none of it.
+NOT_FOR_IT = ("interrupted", "usage", "image")
 
 
-def died(stack: Stack, announced: Path) -> ItestError | None:
-    """The first service that is dead, stores before what depends on them; None when all are as the tests left them.
+@dataclass(frozen=True)
+class Death:
+    """A service that is dead. when: seconds since the epoch; rank: its place in the order in which services start."""
 
-    announced: what tests did to services, a line `<verb> <service>` each (see compose.Project.act).
+    service: str
+    slot: int
+    container: Container
+    when: float
+    rank: int
+    cause: str
+    words: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"service {self.service}{f' of worker {self.slot}' if self.slot else ''}: {self.words}"
+
+
+def found(stacks: Sequence[Stack], meant: Collection[str] = ()) -> list[Death]:
+    """The dead services of a stack and of its workers, as far as their last `refresh` tells, the root first.
+
+    meant: services that tests have ended themselves.
     """
-    meant = {service: verb for verb, service in (line.split() for line in _lines(announced))}  # the last verb counts
-    order = [*stack.suite.stores, *stack.containers]
-    for container in (stack.containers[name] for name in dict.fromkeys(order) if name in stack.containers):
-        if meant.get(container.service) in ("kill", "stop"):
-            continue
-        if problem := _problem(container):
-            cause, words, hint = problem
-            seen = "\n".join(f"log: {line}" for line in logs(container, tail=TAIL, timestamps=False).splitlines())
-            whose = f" of worker {stack.slot}" if stack.slot else ""
-            message = f"service {container.service}{whose}: {words} during the tests"
-            return ItestError("service", message, cause=cause, hint=hint, evidence=seen)
-    return None
+    dead = [death for stack in stacks for death in _deaths(stack, meant)]
+    if not dead:
+        return []
+    earliest = min(death.when for death in dead)
+    # Of those that died together, the one that starts first is what the others need.
+    root = min((one for one in dead if one.when - earliest <= TOGETHER), key=lambda one: one.rank)
+    return [root, *sorted((one for one in dead if one is not root), key=lambda one: one.when)]
+
+
+def explained(dead: Sequence[Death], when: str) -> ItestError:
+    """The error that the first of them is, with the others as what came of it. when: BEFORE or DURING."""
+    root = dead[0]
+    seen = "\n".join(f"log: {line}" for line in logs(root.container, tail=TAIL, timestamps=False).splitlines())
+    return ItestError(
+        "service",
+        f"{root} {when}",
+        cause=root.cause,
+        hint=root.hint,
+        evidence=seen,
+        service=root.service,
+        chain=[f"{one} {when}" for one in dead[1:]],
+    )
+
+
+def blamed(error: ItestError | None, dead: Sequence[Death], when: str) -> ItestError | None:
+    """What is to blame where something failed and services are dead: the first of these, unless it is told already.
+
+    A migration that lost its database, a service that waits for one that is gone: they come to the chain.
+    """
+    if not dead or (error and error.category in NOT_FOR_IT):
+        return error
+    root = explained(dead, when)
+    if error is None:
+        return root
+    if error.service == root.service:
+        return error.followed_by(root.chain)  # it knows more: what its probe said
+    others = [line for line in root.chain if not line.startswith(f"service {error.service}:")]
+    return root.followed_by([*others, error.message])
+
+
+def needed(stack: Stack) -> Needed:
+    """The services of a stack that are ready, for those that start after them."""
+
+    def refuse(seen: Sequence[Container]) -> None:
+        if dead := found([replace(stack, containers={one.service: one for one in seen})]):
+            raise explained(dead, BEFORE)
+
+    return Needed([stack.containers[name].id for name in stack.readiness], refuse)
+
+
+def meant_by(announced: Path) -> set[str]:
+    """The services that tests have ended and not started again. announced: see compose.Project.act."""
+    text = announced.read_text(encoding="utf-8") if announced.exists() else ""
+    last = {service: verb for verb, service in (line.split() for line in text.splitlines())}
+    return {service for service, verb in last.items() if verb in ("kill", "stop")}
 
 
 def cannot_check(container: Container) -> str:
@@ -36,6 +102,23 @@ def cannot_check(container: Container) -> str:
     entries = (container.state.get("Health") or {}).get("Log") or []
     broken = [entry["Output"].strip() for entry in entries if entry["ExitCode"] in (-1, 126, 127)]
     return broken[-1] if broken else ""
+
+
+def _deaths(stack: Stack, meant: Collection[str]) -> list[Death]:
+    order = list(dict.fromkeys([*stack.suite.stores, *stack.suite.services, *stack.containers]))
+    own = [one for name, one in stack.containers.items() if name not in meant and not _has_done(stack, one)]
+    problems = [(one, _problem(one)) for one in own]
+    return [
+        Death(one.service, stack.slot, one, _ended(one), order.index(one.service), *problem)
+        for one, problem in problems
+        if problem
+    ]
+
+
+def _has_done(stack: Stack, container: Container) -> bool:
+    """Whether it is a one-shot that has ended well."""
+    service = stack.suite.services.get(container.service)
+    return bool(service and service.ends and container.succeeded)
 
 
 def _problem(container: Container) -> tuple[str, str, str] | None:
@@ -49,5 +132,6 @@ def _problem(container: Container) -> tuple[str, str, str] | None:
     return problem if problem and problem[0] in ("oom", "restarting") else None
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+def _ended(container: Container) -> float:
+    """When it ended. One that still runs, and lost a process for want of memory, may be the reason of any other end."""
+    return 0.0 if container.running else moment(container.state["FinishedAt"])

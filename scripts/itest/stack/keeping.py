@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from itest import compose, runs
+from itest.images import store
 from itest.stack.stack import Stack
 
 KEPT = runs.RUNS / "kept"  # an empty file a stack, as old as its last use
@@ -39,8 +40,9 @@ def contents(stack: Stack) -> str:
 
 
 def remove(stack: Stack) -> None:
-    """Remove a kept stack, and the note on its use. Raises ItestError (engine)."""
+    """Remove a kept stack, the note on its use, and images that it alone still used. Raises ItestError (engine)."""
     stack.down()
+    store.remove_superseded()
     _file(stack).unlink(missing_ok=True)
 
 

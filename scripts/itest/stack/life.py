@@ -6,6 +6,7 @@ Sits under both the runner and the pytest plugin.
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from threading import Thread
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from itest import data
 from itest.doors import DOOR
-from itest.stack import door
+from itest.stack import deaths, door, startup
 from itest.stack.ready import wait_ready
 from itest.stack.stack import Stack
 
@@ -42,19 +43,24 @@ def quiet(_stage: str) -> AbstractContextManager[Line]:
     return nullcontext(Quiet())
 
 
-def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> None:
+def start(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> startup.Course:
     """Bring a stack from nothing to migrated, seeded and ready. factor: multiplies readiness deadlines.
 
-    Raises ItestError (service or data); what was started by then stays, for the evidence, until `stack.down()`.
+    Returns what took how long. Raises ItestError (service or data); what was started by then stays, for the evidence,
+    until `stack.down()`.
     """
     plan = data.plan(stack.suite)
     Thread(target=_warm_imports, daemon=True).start()
+    batches: list[startup.Batch] = []
 
     def reach(services: tuple[str, ...]) -> None:
+        began = time.time()
         _up(stack, services, opener)
         _ready(stack, services, opener, factor)
+        batches.append(startup.observed(stack.targets(services), stack.readiness, began, time.time()))
 
     _fill(stack, plan, reach, opener)
+    return startup.Course(batches, time.time())
 
 
 def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) -> str:
@@ -105,7 +111,7 @@ def _up(stack: Stack, services: tuple[str, ...], opener: StageOpener) -> None:
 
 def _ready(stack: Stack, services: tuple[str, ...], opener: StageOpener, factor: float) -> None:
     with opener("ready") as line, stack.timed("ready"):
-        ready = wait_ready(stack.targets(services), factor=factor, report=line.detail)
+        ready = wait_ready(stack.targets(services), factor=factor, report=line.detail, needed=deaths.needed(stack))
         stack.readiness.update(ready)
 
 

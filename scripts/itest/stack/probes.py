@@ -65,8 +65,11 @@ class Target:
 def checks_of(service: Service, container: Container) -> tuple[Check, ...]:
     """The probes of a service: its kind's, replaced by its own of the same sort, and its own.
 
-    A service without any is ready when its healthcheck says so, or, without one, when it runs.
+    A service without any is ready when its healthcheck says so, or, without one, when it runs; a one-shot when it has
+    ended well.
     """
+    if service.ends:
+        return (Check("ended", 0),)
     own = service.checks
     by_kind = {
         "postgres": (Check("sql", "SELECT 1"),),
@@ -200,6 +203,12 @@ def _health(target: Target, _check: Check) -> None:
         raise NotReady(f"{container.health or 'it has no healthcheck'}: {last}")
 
 
+def _ended(target: Target, _check: Check) -> None:
+    container = next(iter(inspect([target.container.id])), target.container)
+    if not container.succeeded:
+        raise NotReady(f"it is {container.summary}")
+
+
 PROBES: Mapping[str, Callable[[Target, Check], None]] = {
     "sql": _sql,
     "redis": _redis,
@@ -209,6 +218,7 @@ PROBES: Mapping[str, Callable[[Target, Check], None]] = {
     "exec": _exec,
     "log": _log,
     "health": _health,
+    "ended": _ended,
 }
 
 

@@ -17,28 +17,29 @@ from itest.containers import Container, inspect, logs
 from itest.errors import ItestError
 from itest.stack.logtext import collapsed, unprobed
 from itest.stack.probes import NotReady, Refused, Target, Unpublished, checks_of, probe
+from itest.states import meaning as meaning
+from itest.states import verdict as verdict
 
 LOOK_EVERY = 0.25  # seconds between two looks at the containers while probes keep trying
 MESSAGE = 60  # characters of the last probe in a message, which has one line; the evidence has all of it
 LOG_LINES, FETCHED = 15, 1000  # lines of a log that are shown, and that they are made of
 
-EXIT_MEANINGS = {
-    125: "docker could not run it",
-    126: "its command is not executable",
-    127: "its command was not found in the image",
-    134: "aborted, SIGABRT",
-    137: "killed, SIGKILL",
-    139: "segmentation fault, SIGSEGV",
-    143: "asked to stop, SIGTERM",
-}
-
 
 @dataclass(frozen=True)
 class Readiness:
-    """How a service became ready: seconds since the wait began, and how many tries that took."""
+    """How a service became ready: seconds since the wait began, how many tries that took, and when, since the epoch."""
 
     ready_s: float
     attempts: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Containers, by id, that were ready before; `refuse` looks at them as they are now, and raises for a dead one."""
+
+    containers: Sequence[str] = ()
+    refuse: Callable[[Sequence[Container]], None] = lambda _: None
 
 
 @dataclass
@@ -54,9 +55,15 @@ class _Wait:
 
 
 def wait_ready(
-    targets: Sequence[Target], *, factor: float = 1.0, report: Callable[[str], None] = lambda _: None
+    targets: Sequence[Target],
+    *,
+    factor: float = 1.0,
+    report: Callable[[str], None] = lambda _: None,
+    needed: Needed | None = None,
 ) -> Mapping[str, Readiness]:
     """Wait until all targets are ready. factor: multiplies every deadline (a slow CI machine).
+
+    needed: what they may need, for the wait to end where that is gone.
 
     Raises ItestError (service) with cause exited, oom, restarting, paused, unstarted, unhealthy, credentials,
     unpublished or timeout.
@@ -68,13 +75,16 @@ def wait_ready(
     with ThreadPoolExecutor(len(waits), thread_name_prefix="probe") as pool:
         running = {pool.submit(_until_ready, one): name for name, one in waits.items()}
         try:
-            return _collect(running, waits, report)
+            return _collect(running, waits, report, needed or Needed())
         finally:
             stop.set()  # whatever ended the wait, Ctrl-C included, no probe keeps trying
 
 
 def _collect(
-    running: dict[Future[Readiness], str], waits: Mapping[str, _Wait], report: Callable[[str], None]
+    running: dict[Future[Readiness], str],
+    waits: Mapping[str, _Wait],
+    report: Callable[[str], None],
+    needed: Needed,
 ) -> Mapping[str, Readiness]:
     ready: dict[str, Readiness] = {}
     pending = set(running)
@@ -84,7 +94,7 @@ def _collect(
             ready[running[future]] = future.result()
             report(", ".join(f"{name} {one.ready_s:.2f} s" for name, one in ready.items()))
         if pending and not done:
-            _refuse_dead(waits)
+            _refuse_dead(waits, needed)
     return ready
 
 
@@ -113,54 +123,31 @@ def _until_ready(one: _Wait) -> Readiness:
                         raise
         except (NotReady, Refused) as error:
             raise _given_up(one, error) from error
-    return Readiness(time.monotonic() - one.started, one.attempts)
+    return Readiness(time.monotonic() - one.started, one.attempts, time.time())
 
 
-def _refuse_dead(waits: Mapping[str, _Wait]) -> None:
+def _refuse_dead(waits: Mapping[str, _Wait], needed: Needed) -> None:
     """Raise for a container that can't become ready any more; the one that others depend on comes first."""
-    seen = {container.service: container for container in inspect([one.target.container.id for one in waits.values()])}
+    looked_at = [*needed.containers, *(one.target.container.id for one in waits.values())]
+    seen = {container.service: container for container in inspect(looked_at)}
+    needed.refuse([container for container in seen.values() if container.id in needed.containers])
     for name, one in waits.items():
         if name not in seen:
             raise ItestError("service", f"service {name}: its container was removed while it started", cause="removed")
-        if problem := verdict(seen[name]):
+        if problem := _problem(one, seen[name]):
             raise _failure(one, seen[name], *problem)
 
 
-def verdict(container: Container) -> tuple[str, str, str] | None:
-    """Cause, words and hint for a container that is in no state to serve; None when it may yet."""
-    state = container.state
-    by_hand = "the log says why; `make up SUITE=…` starts the same stack and leaves it, to look around"
-    if state.get("OOMKilled"):
-        variable = f"{container.service.upper().replace('-', '_')}_MEMORY"
-        return (
-            "oom",
-            "was killed for using more memory than its mem_limit",
-            f"raise mem_limit in its layer ({variable})",
-        )
-    if container.restarts or state["Status"] == "restarting":
-        code = "" if container.running else f" with {meaning(state['ExitCode'])}"  # docker forgets it at the restart
-        return "restarting", f"exited{code} and was restarted", by_hand
-    if state["Status"] in ("exited", "dead"):
-        return "exited", f"exited with {meaning(state['ExitCode'])} before it was ready", by_hand
-    if state["Status"] == "paused":
-        return "paused", "is paused", f"docker unpause {container.id[:12]}"
-    if state["Status"] == "created":
-        return "unstarted", "was created and never started", f"docker start {container.id[:12]}"
-    if container.health == "unhealthy":
-        return "unhealthy", "its own healthcheck says unhealthy", "run the healthcheck's command in `make shell`"
-    return None
-
-
-def meaning(code: int) -> str:
-    """`code 137 (killed, SIGKILL)`."""
-    return f"code {code} ({EXIT_MEANINGS[code]})" if code in EXIT_MEANINGS else f"code {code}"
+def _problem(one: _Wait, container: Container) -> tuple[str, str, str] | None:
+    """What its verdict says; a one-shot may have ended well since its probe looked."""
+    return None if one.target.service.ends and container.succeeded else verdict(container, _suite(one.target))
 
 
 def _given_up(one: _Wait, error: Exception) -> ItestError:
     """Why probing ended without success; a container that died is the reason, whatever the probe said of it."""
     name, kind = one.target.service.name, one.target.service.kind
     seen = next(iter(inspect([one.target.container.id])), one.target.container)
-    if problem := verdict(seen):
+    if problem := _problem(one, seen):
         return _failure(one, seen, *problem)
     if isinstance(error, NotReady):
         last = shorten(str(error), MESSAGE, placeholder="…")
@@ -169,13 +156,21 @@ def _given_up(one: _Wait, error: Exception) -> ItestError:
         return _failure(one, seen, "timeout", words, error.hint or slow)
     if isinstance(error, Unpublished):
         return _failure(one, seen, "unpublished", str(error), "publish it on loopback, as compose/layers/ does")
-    hint = f"the {kind} in this container was set up with another password: an old volume, or an init script?"
+    hint = (
+        f"make the password in `environment` of {name} the one that its {kind} was set up with: by its command, by an "
+        "init script, or in an old volume, which `make down` removes"
+    )
     return _failure(one, seen, "credentials", f"wrong credentials: {error}", hint)
 
 
+def _suite(target: Target) -> str:
+    return target.project.env_files[0].stem
+
+
 def _failure(one: _Wait, container: Container, cause: str, words: str, hint: str) -> ItestError:
-    message = f"service {one.target.service.name}: {words}"
-    return ItestError("service", message, cause=cause, hint=hint, evidence=_evidence(one, container))
+    name = one.target.service.name
+    message, evidence = f"service {name}: {words}", _evidence(one, container)
+    return ItestError("service", message, cause=cause, hint=hint, evidence=evidence, service=name)
 
 
 def _evidence(one: _Wait, container: Container) -> str:

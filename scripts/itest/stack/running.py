@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from itest import compose, runs
-from itest.doors import DOOR
 from itest.errors import ItestError
+from itest.stack import asstarted
 from itest.stack.stack import Stack
-from itest.suite.profiles import SEALED
 from itest.suite.suite import Suite, load
 
 
@@ -16,8 +15,9 @@ def attach(suite: Suite, project: str) -> Stack:
     """The handle of a stack that runs already. Raises ItestError (service) when it doesn't."""
     stack = Stack(suite, suite.project(project))
     stack.refresh()
-    if DOOR in stack.containers and DOOR not in suite.services:  # a pytest process or a verb isn't told the profile
-        suite = load(suite.root, suite.name, SEALED)
+    profile = asstarted.profile(stack)
+    if profile and profile not in suite.env_files:  # a pytest process or a verb isn't told
+        suite = load(suite.root, suite.name, profile.stem)
         stack = replace(stack, suite=suite, project=suite.project(project))
     if not stack.containers:
         hint = f"make up SUITE={suite.name}"

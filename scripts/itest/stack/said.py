@@ -13,11 +13,10 @@ FETCHED = 1000  # lines to make these of, once repetitions are folded
 
 
 def said(stack: Stack, since: float) -> dict[str, str]:
-    """The last lines of every service that printed any, or doesn't run. since: seconds since the epoch.
+    """The last lines of every service that printed any, or doesn't run, as of the stack's last `refresh`.
 
-    Raises ItestError (engine) when docker doesn't answer.
+    since: seconds since the epoch.
     """
-    stack.refresh()
     containers = stack.containers
     services = sorted(containers)
     with ThreadPoolExecutor(len(containers) or 1) as pool:

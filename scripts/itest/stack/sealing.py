@@ -11,12 +11,16 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from threading import Thread
 
-from itest.containers import docker
+from itest import leases
+from itest.containers import PROJECT_LABEL, docker
 
 OPTION = "com.docker.network.bridge."
 PLAIN = [f"--opt={OPTION}enable_ip_masquerade=false"]  # as compose/base.yaml
@@ -41,29 +45,38 @@ with ThreadPoolExecutor(len(targets)) as pool:
 class Enforcement:
     """What the engine enforces. plain: nothing outside answers a default stack. sealed: nothing leaves a sealed one.
 
-    None where it can't be told. why: in words for a person, "" where both hold.
+    None where it can't be told. ways_out: addresses at which a sealed stack reaches this machine.
     """
 
     plain: bool | None
     sealed: bool | None
-    why: str = ""
+    ways_out: tuple[str, ...] = ()
 
 
-def can_enforce(image: str) -> Enforcement:
-    """Try it. image: one that the engine holds, with Python in it, such as the door's. Raises ItestError (engine)."""
+def can_enforce(image: str, root: Path) -> Enforcement:
+    """Try it. image: one that the engine holds, with Python in it, such as the door's; root: of the checkout that owns
+    what this makes until it returns. Raises ItestError (engine)."""
+    labels = _labels(root)
     with _listening() as (port, peers), ExitStack() as networks:
-        plain = networks.enter_context(_network("plain", PLAIN))
-        sealed = networks.enter_context(_network("sealed", SEALED))
+        plain = networks.enter_context(_network("plain", PLAIN, labels))
+        sealed = networks.enter_context(_network("sealed", SEALED, labels))
         own = [gateway for network in (plain, sealed) if (gateway := network[1])]
         targets = [(host, port) for host in (*own, *_addresses(), DESKTOP)]
-        if not _reached(plain[0], image, targets):
-            return Enforcement(None, None, "containers can't reach this machine, so there is nothing to tell by")
-        # To the host itself nothing is ever translated, unless by an engine that translates everything.
-        kept = any(ip_address(peer) in ip_network(plain[2]) for peer in peers)
-        out = _reached(sealed[0], image, targets)
-    problems = [] if kept else ["the engine translates addresses, so the outside answers a default stack"]
-    problems += [f"a sealed stack reaches this machine at {', '.join(out)}"] if out else []
-    return Enforcement(kept, not out, "; ".join(problems))
+        with ThreadPoolExecutor(2) as pool:  # an address that doesn't answer takes each its time
+            trying = partial(_reached, image=image, targets=targets, labels=labels)
+            inside, out = pool.map(trying, (plain[0], sealed[0]))
+    if not inside:
+        return Enforcement(None, None)  # a sealed one that reaches nothing proves nothing
+    # To the host itself nothing is ever translated, unless by an engine that translates everything.
+    kept = any(ip_address(peer) in ip_network(plain[2]) for peer in peers)
+    return Enforcement(kept, not out, tuple(out))
+
+
+def _labels(root: Path) -> list[str]:
+    """Flags that make what this leaves, should it be killed, a dead owner's: the next command sweeps it."""
+    owner = f"doctor-{os.getpid()}"
+    told = {leases.LEASE_LABEL: f"run {owner}", leases.OWNER_LABEL: json.dumps(asdict(leases.own(root)))}
+    return [f"--label={name}={value}" for name, value in (told | {PROJECT_LABEL: f"itest-{owner}"}).items()]
 
 
 @contextmanager
@@ -88,10 +101,10 @@ def _listening() -> Iterator[tuple[int, list[str]]]:
 
 
 @contextmanager
-def _network(name: str, options: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def _network(name: str, options: Sequence[str], labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """A network of docker's while the block runs: its name, its gateway and its subnet."""
     full = f"itest-doctor-{os.getpid()}-{name}"
-    docker("network", "create", *options, full)
+    docker("network", "create", *options, *labels, full)
     try:
         inspected: list[Mapping[str, str]] = json.loads(
             docker("network", "inspect", "--format", "{{json .IPAM.Config}}", full)
@@ -101,9 +114,9 @@ def _network(name: str, options: Sequence[str]) -> Iterator[tuple[str, str, str]
         docker("network", "rm", full, check=False)
 
 
-def _reached(network: str, image: str, targets: Sequence[tuple[str, int]]) -> list[str]:
+def _reached(network: str, image: str, targets: Sequence[tuple[str, int]], labels: Sequence[str]) -> list[str]:
     """Those of some addresses that a container on a network reaches."""
-    run = ["run", "--rm", "--pull=never", f"--network={network}", f"--add-host={DESKTOP}:host-gateway"]
+    run = ["run", "--rm", "--pull=never", f"--network={network}", f"--add-host={DESKTOP}:host-gateway", *labels]
     words = ["--entrypoint=python3", image, "-c", TRY, json.dumps(targets)]
     reached: list[str] = json.loads(docker(*run, *words))
     return reached

@@ -41,6 +41,7 @@ def entered(stack: Stack, slot: int, owner: str, *, factor: float = 1.0, stays: 
     mine.places = places.names(stack, slot)
     if stack.suite.per_worker:
         variables = workers.variables(stack.suite, mine.places) | {"ITEST_LEASE": f"run {owner}"}
+        variables |= asstarted.free_ports(stack)
         mine.own = asstarted.project(stack, f"{stack.name}{SUFFIX}{slot}", **variables)
     try:
         _start(stack, mine, factor)

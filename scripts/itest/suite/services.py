@@ -14,12 +14,16 @@ from itest.suite.kinds import KINDS
 from itest.suite.schema import Check, wrong, wrong_in
 from itest.suite.yamlfile import Keys, YamlFile
 
+COMPLETED = "service_completed_successfully"
 NEEDS_KIND = {"sql": "postgres", "redis": "redis"}  # probe -> the kind whose address it uses
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service of a stack, with what its x-itest says. port: inside the container; timeout: seconds until ready."""
+    """One service of a stack, with what its x-itest says. port: inside the container; timeout: seconds until ready.
+
+    ends: a one-shot, which others wait for by `condition: service_completed_successfully`.
+    """
 
     name: str
     kind: str
@@ -27,6 +31,7 @@ class Service:
     checks: tuple[Check, ...]
     timeout: float
     depends_on: tuple[str, ...]
+    ends: bool = False
 
     @property
     def stores(self) -> bool:
@@ -57,7 +62,8 @@ def read(files: Sequence[YamlFile]) -> dict[str, Service]:
                 one.x_itest |= _checked(file, (*keys, "x-itest"), service["x-itest"])
             for other, place in _dependencies(file, (*keys, "depends_on"), service.get("depends_on")):
                 one.depends_on[other] = (file, place)
-    services = {name: _service(files, name, one) for name, one in said.items()}
+    ending = {other for file in files for other in _awaited(file)}
+    services = {name: _service(files, name, one, ends=name in ending) for name, one in said.items()}
     _refuse_cycles(said)
     return services
 
@@ -94,6 +100,15 @@ def _dependencies(file: YamlFile, keys: Keys, value: Any) -> Iterator[tuple[str,
         raise wrong(file, keys, f"`depends_on` must be a list or a mapping, not {schema.described(value)}", hint)
 
 
+def _awaited(file: YamlFile) -> Iterator[str]:
+    """Services that others wait for until they have ended well."""
+    for _, service in _mappings(file):
+        conditions = service.get("depends_on")
+        for name, one in conditions.items() if isinstance(conditions, dict) else ():
+            if isinstance(one, dict) and one.get("condition") == COMPLETED:
+                yield str(name)
+
+
 def _checked(file: YamlFile, keys: Keys, value: Any) -> dict[str, Any]:
     given = schema.mapping(file, keys, value, ("kind", "port", "ready", "timeout"))
     checked: dict[str, Any] = {}
@@ -108,7 +123,7 @@ def _checked(file: YamlFile, keys: Keys, value: Any) -> dict[str, Any]:
     return checked
 
 
-def _service(files: Sequence[YamlFile], name: str, said: _Said) -> Service:
+def _service(files: Sequence[YamlFile], name: str, said: _Said, *, ends: bool) -> Service:
     """The service that the layers describe together. Raises ItestError (usage) for what doesn't go together."""
     x_itest, keys = said.x_itest, ("services", name, "x-itest")
     kind: str = x_itest.get("kind", "")
@@ -123,7 +138,8 @@ def _service(files: Sequence[YamlFile], name: str, said: _Said) -> Service:
             raise wrong_in(files, (*keys, "ready"), problem, f"add it to the x-itest of `{name}`")
         if check.what == "http" and port is None:
             raise wrong_in(files, (*keys, "ready"), "the probe `http` needs a port", f"add `port:` to `{name}`")
-    return Service(name, kind, port, checks, x_itest.get("timeout", schema.READY_TIMEOUT), tuple(said.depends_on))
+    timeout = x_itest.get("timeout", schema.READY_TIMEOUT)
+    return Service(name, kind, port, checks, timeout, tuple(said.depends_on), ends)
 
 
 def _refuse_cycles(said: Mapping[str, _Said]) -> None:

@@ -50,7 +50,7 @@ def check(suite: Suite) -> None:
         raise ItestError("usage", problem, hint=hint, cause="workers")
     if suite.per_worker:
         marks = {store: MARK.format(store) for store in stores if store not in suite.per_worker}
-        # Without the profile, as pytest has none: it may fix ports that only one can have.
+        # Without the profile: the ports that it fixes are the first worker's, see asstarted.free_ports.
         plain = replace(suite.project(suite.kept_name), env_files=(suite.root / suite.env_files[0],))
         config = replace(plain, variables=variables(suite, marks)).config()
         _refuse_fixed_ports(suite, config)

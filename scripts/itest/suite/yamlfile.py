@@ -110,7 +110,8 @@ def _broken(path: Path, text: str, error: yaml.MarkedYAMLError) -> ItestError:
     place = f"{path}:{mark.line + 1}" if mark else f"{path}"
     words = ", ".join(part for part in (error.context, error.problem) if part)
     line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
-    hint = "indent with spaces: YAML takes no tabs" if line.lstrip(" ").startswith("\t") else ""
+    tabs = line.lstrip(" ").startswith("\t")
+    hint = "indent with spaces: YAML takes no tabs" if tabs else f"correct {place}, or what stands before it"
     return ItestError("usage", f"{place}: not valid YAML: {words}", hint=hint, cause="config")
 
 

@@ -1,19 +1,15 @@
-"""What is kept of a suite, green or red, before its stack goes: resolved files, every service's log, the capsule."""
+"""What is kept of a suite, green or red, before its stack goes: resolved files, every service's log, its egress."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from itest.errors import ItestError
 from itest.stack.stack import Stack
 from itest.verdict import atomic
 from itest.verdict.mask import Masker
-
-TAIL = 40  # lines of each service's log in failure.txt
 
 
 def keep_config(folder: Path, config: Mapping[str, Any], masker: Masker) -> None:
@@ -45,29 +41,3 @@ def keep_logs(folder: Path, stack: Stack, masker: Masker) -> dict[str, str]:
 def keep_egress(folder: Path, text: str, masker: Masker) -> None:
     """egress.json: what a sealed stack wanted from outside, JSON already."""
     atomic.write(folder / "egress.json", masker.text(text))
-
-
-def keep_failure(
-    folder: Path, suite: str, error: ItestError, stack: Stack | None, logs: Mapping[str, str], masker: Masker
-) -> Path:
-    """failure.json and failure.txt: one line that states the cause, then what was seen, then how to see it again."""
-    containers = {name: one.summary for name, one in stack.containers.items()} if stack else {}
-    reproduce = f"make itest SUITE={suite}" if suite else "make itest"
-    capsule = {
-        "category": error.category,
-        "cause": error.cause,
-        "message": error.message,
-        "hint": error.hint,
-        "evidence": error.evidence.splitlines(),
-        "containers": containers,
-        "reproduce": reproduce,
-    }
-    atomic.write(folder / "failure.json", masker.text(json.dumps(capsule, indent=2, ensure_ascii=False) + "\n"))
-    lines = [f"{error.category}/{error.cause}: {error.message}", *error.evidence.splitlines()]
-    lines += [f"hint: {error.hint}"] if error.hint else []
-    lines += ["", *(f"{name}: {state}" for name, state in containers.items())]
-    for service, log in logs.items():
-        lines += ["", f"--- {service}, last {TAIL} lines", *log.splitlines()[-TAIL:]]
-    lines += ["", f"again: {reproduce}", f"by hand: make up SUITE={suite}" if suite else ""]
-    atomic.write(folder / "failure.txt", masker.text("\n".join(lines).rstrip() + "\n"))
-    return folder / "failure.txt"

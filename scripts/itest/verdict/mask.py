@@ -9,26 +9,36 @@ from __future__ import annotations
 import base64
 import html
 import json
-import mmap
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from itest.verdict import atomic
+
 STARS = "***"
+_STARS = STARS.encode()
 
 _MIN_WORD = 4  # of a plain secret that is looked for as a word of a command
+_SEEN = 4  # characters of a secret that was cut, from which on it counts as seen
 _MIN_LENGTH = 8
 _MIN_DISTINCT = 5
 _PLAIN_LENGTH = 16  # from here on even one class of characters cannot be a word of the log by chance
 
+_CUT = re.compile(rb"(\.\.\.|\xe2\x80\xa6)")  # "..." or "…", where pytest or a terminal has left something out
 _SECRET_KEY = re.compile(r"(?i)(?:^|_|-)(?:PG)?(?:password|passwd|pass|secret|token|key|credentials|auth)$")
 _ASSIGNMENT = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)  # an entry of an environment that is a list
-_URL_PASSWORD = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@?#]*:)([^\s/?#]+)(?=@)")
+URL_PASSWORD = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@?#]*:)([^\s/?#]+)(?=@)")
 _DSN_PASSWORD = re.compile(r"(?i)(\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'&;]+)")
-_COMMANDS = frozenset({"command", "entrypoint", "test"})  # where a secret has no key of its own: --requirepass x
+COMMANDS = frozenset({"command", "entrypoint", "test"})  # where a secret has no key of its own: --requirepass x
+_OPTION = r"-{1,2}[\w-]*(?:pass(?:word|wd)?|secret|token|credentials|auth|(?:api|access|secret|private|signing)-?key)"
+_OPTION_NAME = re.compile(rf"(?i){_OPTION}|requirepass|masterauth")
+# In a shell's words: `--token=x`, `redis-cli -a x`, Redis' own settings. What begins with `$` is read when it runs.
+OPTION = re.compile(
+    rf"(?i)((?:(?<!\S){_OPTION}(?:=|\s+)|\b(?:requirepass|masterauth)\s+|\bredis-cli\s(?:[^|;&\n]*\s)?-a\s*))"
+    r"""(?![$-])("[^"$]*"|'[^']*'|[^\s"'&;|]+)"""
+)
 
 
 def is_distinct(secret: str) -> bool:
@@ -46,24 +56,50 @@ class Masker:
     """Replaces secrets by stars wherever they stand. Those that are not distinct (see is_distinct) are left alone."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if is_distinct(secret) for form in _forms(secret)}
+        self._secrets: set[str] = set()
+        self.learn(secrets)
+
+    def learn(self, *secrets: Iterable[str]) -> None:
+        """Look for these, too. Before any thread masks with it."""
+        told = {one for secret in set().union(*secrets) for one in (secret, *_lines(secret)) if is_distinct(one)}
+        self._secrets |= told
+        forms = {form for secret in self._secrets for form in _forms(secret)}
         # Longest first: of two that begin alike, the shorter would leave the other's tail.
-        self._forms = sorted(forms, key=lambda form: (-len(form), form))
-        self._bytes = [form.encode() for form in self._forms]
+        self._forms = sorted((form.encode() for form in forms), key=lambda form: (-len(form), form))
 
     def text(self, text: str) -> str:
         """The text with stars in place of every secret."""
-        present = [form for form in self._forms if form in text]
-        return re.sub("|".join(map(re.escape, present)), STARS, text) if present else text
+        given = text.encode("utf-8", "surrogatepass")
+        masked = self.raw(given)
+        return masked.decode("utf-8", "surrogatepass") if masked != given else text
+
+    def raw(self, text: bytes) -> bytes:
+        """The same for text in any encoding."""
+        if present := [form for form in self._forms if form in text]:
+            text = re.sub(b"|".join(map(re.escape, present)), _STARS, text)
+        return b"".join(self._uncut(_CUT.split(text))) if _CUT.search(text) else text
+
+    def may_end_in_a_part(self, text: bytes) -> bool:
+        """Whether the end of a text may be the beginning of a secret, or a secret that goes on."""
+        return any(_begun(text, form) for form in self._forms)
 
     def mask_file(self, path: Path) -> None:
-        """Mask a file in place, whatever its encoding and size; one without secrets is only read. Raises OSError."""
-        if not self._forms or not path.stat().st_size:
-            return
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            present = [form for form in self._bytes if content.find(form) >= 0]
-            if present:
-                _rewrite(path, content, re.compile(b"|".join(map(re.escape, present))))
+        """Mask a file in place, whatever its encoding; one without secrets is only read. Raises OSError."""
+        content = path.read_bytes()
+        if (masked := self.raw(content)) != content:
+            mode = path.stat().st_mode
+            atomic.write(path, masked)
+            path.chmod(mode)
+
+    def _uncut(self, parts: list[bytes]) -> Iterator[bytes]:
+        """Texts and, between them, the dots where somebody has shortened: what is left of a secret there goes too."""
+        for index, part in enumerate(parts):
+            if index % 2 == 0 and len(part) >= _SEEN:
+                end = max((_begun(part, form) for form in self._forms), default=0) if index < len(parts) - 1 else 0
+                part = part[:-end] + _STARS if end >= _SEEN else part
+                start = max((_ended(part, form) for form in self._forms), default=0) if index else 0
+                part = _STARS + part[start:] if start >= _SEEN else part
+            yield part
 
     def config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of a resolved compose configuration without secrets: by key, in URLs, in commands and by value."""
@@ -74,7 +110,11 @@ class Masker:
         if isinstance(value, Mapping):
             return {name: self._value(str(name), item, plain) for name, item in value.items()}
         if isinstance(value, list):
-            return [self._value(key, item, plain) for item in value]
+            before = ("", *value) if key in COMMANDS else [""] * len(value)
+            return [
+                STARS if is_option(option) else self._value(key, item, plain)
+                for option, item in zip(before, value, strict=False)
+            ]
         if is_secret_key(key) and isinstance(value, str | int | float) and value not in ("", True, False):
             return STARS
         if not isinstance(value, str):
@@ -82,7 +122,10 @@ class Masker:
         if (entry := _ASSIGNMENT.fullmatch(value)) and is_secret_key(entry[1]):
             return f"{entry[1]}={STARS}"
         value = mask_urls(self.text(value))
-        return plain.sub(STARS, value) if plain and key in _COMMANDS else value
+        if key not in COMMANDS:
+            return value
+        value = OPTION.sub(rf"\1{STARS}", value)
+        return plain.sub(STARS, value) if plain else value
 
 
 def is_secret_key(key: str) -> bool:
@@ -90,9 +133,14 @@ def is_secret_key(key: str) -> bool:
     return bool(_SECRET_KEY.search(key))
 
 
+def is_option(word: Any) -> bool:
+    """Whether a word of a command says that the next one is a secret: `--requirepass`, `--api-token`."""
+    return isinstance(word, str) and bool(_OPTION_NAME.fullmatch(word))
+
+
 def mask_urls(text: str) -> str:
     """The text with stars for the passwords in URLs (user:x@host) and in libpq's keyword form (password=x)."""
-    return _DSN_PASSWORD.sub(rf"\1{STARS}", _URL_PASSWORD.sub(rf"\1{STARS}", text))
+    return _DSN_PASSWORD.sub(rf"\1{STARS}", URL_PASSWORD.sub(rf"\1{STARS}", text))
 
 
 def secrets_of(config: Any) -> set[str]:
@@ -115,26 +163,34 @@ def _pairs(node: Any) -> Iterator[tuple[str, Any]]:
                 yield from _pairs(item)
 
 
+def _lines(secret: str) -> list[str]:
+    """The lines of a key of several, which logs and reports indent; not those that only say what it is."""
+    lines = [line.strip() for line in secret.splitlines()]
+    return [line for line in lines if not line.startswith("-----")] if len(lines) > 1 else []
+
+
 def _words(secrets: Iterable[str]) -> re.Pattern[str] | None:
     words = sorted((secret for secret in secrets if len(secret) >= _MIN_WORD), key=len, reverse=True)
     return re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, words))})(?![\w./-])") if words else None
 
 
-def _rewrite(path: Path, content: mmap.mmap, pattern: re.Pattern[bytes]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as out:
-            end = 0
-            for match in pattern.finditer(content):
-                out.write(content[end : match.start()])
-                out.write(STARS.encode())
-                end = match.end()
-            out.write(content[end:])
-        shutil.copymode(path, part)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def _begun(text: bytes, form: bytes) -> int:
+    """How much of `form`, from its beginning and not all of it, is the end of `text`."""
+    start = max(len(text) - len(form) + 1, 0)
+    while (start := text.find(form[:1], start)) >= 0:
+        if form.startswith(text[start:]):
+            return len(text) - start
+        start += 1
+    return 0
+
+
+def _ended(text: bytes, form: bytes) -> int:
+    """How much of `form`, to its end and not all of it, is the beginning of `text`."""
+    start = 0
+    while (start := form.find(text[:_SEEN], start + 1)) >= 0:
+        if text.startswith(form[start:]):
+            return len(form) - start
+    return 0
 
 
 def _forms(secret: str) -> set[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from itest.errors import Category, ItestError
+
+if TYPE_CHECKING:
+    from itest.stack.startup import Startup
 
 Status = Literal["passed", "failed", "error", "skipped", "timeout", "interrupted"]
 Outcome = Literal["passed", "failed", "error", "skipped"]
@@ -18,7 +21,10 @@ STAGES = ("images", "up", "ready", "data", "pytest", "evidence", "down")
 
 @dataclass(frozen=True)
 class StageFailure:
-    """Why a suite is red: an ItestError, the stage that raised it, where its evidence lies, what was seen at once."""
+    """Why a suite is red: an ItestError, the stage that raised it, where its evidence lies, what was seen at once.
+
+    chain: what came of it.
+    """
 
     category: Category
     cause: str
@@ -27,11 +33,12 @@ class StageFailure:
     evidence: Path | None = None
     stage: str = ""
     seen: str = ""
+    chain: tuple[str, ...] = ()
 
     @classmethod
     def from_error(cls, error: ItestError, *, stage: str = "", evidence: Path | None = None) -> StageFailure:
         """The same failure as data."""
-        return cls(error.category, error.cause, error.message, error.hint, evidence, stage, error.evidence)
+        return cls(error.category, error.cause, error.message, error.hint, evidence, stage, error.evidence, error.chain)
 
     @property
     def headline(self) -> str:
@@ -113,6 +120,7 @@ class SuiteResult:
     pytest_exit: as subprocess gives it (negative: a signal); None when pytest was never started.
     reason:      why it was skipped, else "".
     log:         what pytest printed, relative to the root; None when pytest was never started.
+    startup:     its critical path; None where the stack did not get ready.
     """
 
     name: str
@@ -125,6 +133,7 @@ class SuiteResult:
     report: Report = Report()
     reason: str = ""
     log: Path | None = None
+    startup: Startup | None = None
 
     @property
     def category(self) -> Category | None:

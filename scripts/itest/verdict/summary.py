@@ -53,14 +53,14 @@ def write(
 
 
 def table(results: Sequence[SuiteResult], *, colour: bool = False) -> str:
-    """The table at the end, then why suites are red, then which tests failed. Without a trailing newline."""
+    """The table, what the time to start was made of, why suites are red, which tests failed. No trailing newline."""
     rows = [_HEADINGS, *map(_row, results)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths) for row in rows]
     if colour:
         painted = zip(lines[1:], results, strict=True)
         lines[1:] = [f"{_COLOURS.get(result.status, _RED)}{line}{_RESET}" for line, result in painted]
-    return "\n".join([*lines, *_reasons(results), *_failed_tests(results)])
+    return "\n".join([*lines, *_startups(results), *_reasons(results), *_failed_tests(results)])
 
 
 def closing(results: Sequence[SuiteResult], category: Category | None, seconds: float) -> str:
@@ -93,6 +93,7 @@ def _suite(result: SuiteResult) -> dict[str, Any]:
             name: {"image": start.image, "ready_s": round(start.ready_s, 3), "attempts": start.attempts}
             for name, start in result.services.items()
         },
+        "startup": result.startup.as_json() if result.startup else None,
     }
 
 
@@ -118,12 +119,19 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([*words, *numbers])
 
 
+def _startups(results: Sequence[SuiteResult]) -> list[str]:
+    started = {result.name: result.startup.line for result in results if result.startup}
+    width = max(map(len, started), default=0)
+    return ["", "start-up:", *(f"  {name:<{width}}  {line}" for name, line in started.items())] if started else []
+
+
 def _reasons(results: Sequence[SuiteResult]) -> list[str]:
     lines = []
     for result in results:
         if failure := result.failure:
             lines += ["", f"{result.name}: {failure.headline}"]
             lines += [f"  {line}" for line in [*failure.message.splitlines()[1:], *failure.seen.splitlines()]]
+            lines += [f"  then: {line}" for line in failure.chain]
             lines += [f"  hint: {failure.hint}"] if failure.hint else []
             lines += [f"  evidence: {failure.evidence}"] if failure.evidence else []
             lines += [f"  log: {result.log}"] if result.log else []

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
+import subprocess
 
 import pytest
 
 from itest import suite
 from itest.doctor import machine, supply
+from itest.stack.eventually import eventually
 
 OPEN = "127.0.0.1:1"  # a registry that refuses every connection
+SEALING = "scripts/itest/stack/sealing.py"
 
 
 def diagnosed(checkout, *arguments: str, code: int = 0, **variables: str) -> dict:
@@ -28,10 +32,18 @@ def ids(told: dict, severity: str) -> set[str]:
     return {one["id"] for one in told["findings"] if one["severity"] == severity}
 
 
+def networks_of(checkout) -> list[str]:
+    """The networks that say that a process of this checkout owns them."""
+    words = ["network", "ls", "--filter=label=itest.lease", '--format={{.Name}} {{.Label "itest.owner"}}']
+    listed = subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split()[0] for line in listed if f'"{checkout.path}"' in line]
+
+
 @pytest.fixture
 def doctored(shared_checkout):
     """The module's checkout, put right again after each test."""
-    files = {path: path.read_bytes() for path in (shared_checkout.path / "compose").rglob("*.yaml")}
+    mended = [*(shared_checkout.path / "compose").rglob("*.yaml"), shared_checkout.path / SEALING]
+    files = {path: path.read_bytes() for path in mended}
     yield shared_checkout
     for path, content in files.items():
         path.write_bytes(content)
@@ -112,6 +124,26 @@ services:
     finally:
         doctored.run("down", "--suite", "kept")
     assert "kept-stack" not in ids(diagnosed(doctored, "--suite", "kept"), "note")
+
+
+def test_under_the_profile_the_seal_is_tried_and_nothing_of_it_stays(doctored):
+    told = diagnosed(doctored, "--suite", "database", "--profile", "sealed")
+    assert [one["id"] for one in told["findings"] if "seal" in one["id"] or one["suites"]] == []
+    doctored.replace(SEALING, 'SEALED = [*PLAIN, "--internal", ', "SEALED = PLAIN  # [")  # an engine that heeds no flag
+    told = diagnosed(doctored, "--suite", "database", "--profile", "sealed", code=3)
+    assert ids(told, "error") == {"not-sealed"}
+    assert networks_of(doctored) == []
+
+
+def test_a_doctor_that_is_killed_while_it_tries_is_swept_by_the_next_command(doctored):
+    doctor = doctored.start("doctor", "--suite", "database", "--profile", "sealed")
+    eventually(lambda: len(networks_of(doctored)) == 2, timeout=20)
+    os.killpg(doctor.pid, signal.SIGKILL)
+    doctor.wait()
+    assert "dead-run" in ids(diagnosed(doctored, "--suite", "database"), "warning")
+    swept = doctored.run("images", "--suite", "database")
+    assert f"removing itest-doctor-{doctor.pid}" in swept.output
+    assert networks_of(doctored) == []
 
 
 def test_what_the_engine_says_is_understood(doctored):

@@ -338,6 +338,10 @@ def layers(reference: str) -> list[str]:
     return json.loads(docker("image", "inspect", "--format={{json .RootFS.Layers}}", reference))
 
 
+def names(image_id: str) -> list[str]:
+    return json.loads(docker("image", "inspect", "--format={{json .RepoTags}}", image_id))
+
+
 def quiet(_: str) -> None:
     pass
 
@@ -362,6 +366,28 @@ def test_an_edit_rebuilds_the_last_layer_only_and_leaves_no_old_image(app, tmp_p
     assert layers(name)[:-1] == before[:-1]
     assert layers(name)[-1] != before[-1]
     assert image_store.find([first.image_id]) == {}
+
+
+def test_an_image_that_a_container_uses_is_superseded_and_goes_with_it(app, tmp_path, run):
+    [first] = images.ensure([app()], quiet)
+    user = run("--network=none", first.ref, "sleep", "60")
+    (tmp_path / "app.py").write_text("print(2)\n")
+    images.ensure([app()], quiet)
+    assert names(first.image_id) == [f"itest/superseded:{first.image_id[7:19]}"]
+    image_store.remove_superseded()
+    assert names(first.image_id), "a container uses it"
+    docker("container", "rm", "--force", "--volumes", user.id)
+    (tmp_path / "app.py").write_text("print(3)\n")
+    images.ensure([app()], quiet)
+    assert image_store.find([first.image_id]) == {}
+
+
+def test_a_build_that_fails_leaves_the_image_that_is_there_and_its_one_name(app, tmp_path, name):
+    [first] = images.ensure([app()], quiet)
+    (tmp_path / "Dockerfile").write_text(f"FROM {PYTHON}\nRUN false\n")
+    with pytest.raises(ItestError, match="build failed"):
+        images.ensure([app()], quiet)
+    assert names(first.image_id) == [name]
 
 
 def test_an_image_is_built_once_however_many_ask_at_once(app):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,17 @@ def test_it_is_alone(db, redis_client, http, stack, record_property, n):
     found = db.execute("SELECT count(*) FROM users WHERE email = 'new@example.com'").fetchone()
     assert found == (1,), "the shop writes where the test reads"
     assert os.environ.get("ITEST_POSTGRES_DSN", stack.dsn("postgres")) == stack.dsn("postgres")
+"""
+LIMITS = """
+import subprocess
+import pytest
+
+@pytest.mark.parametrize("n", range(8))
+def test_it(stack, http, record_property, n):
+    line = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}"
+    words = ["docker", "inspect", "--format", line, stack.containers["shop"].id]
+    record_property("limits", subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip())
+    record_property("shop", stack.url("shop"))
 """
 HOLDS = """
 import pathlib, time
@@ -121,6 +133,21 @@ def test_workers_of_a_run_share_stores_and_each_has_its_own_database_and_applica
     assert set(logs) == {"postgres.log", "redis.log", "shop.log", "shop.worker1.log", "shop.worker2.log"}
     assert "POST /users" in logs["shop.worker2.log"]
     assert checkout.leftovers() == NOTHING
+
+
+def test_a_worker_s_own_service_has_the_limits_of_the_profile_and_not_its_ports(checkout):
+    profile = (checkout.path / "compose/profiles/ci.env").read_text(encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    checkout.write("compose/profiles/mine.env", f"{profile}SHOP_PORT={port}\n")
+    checkout.write("tests/api/test_probe.py", LIMITS)
+    ended = checkout.run("run", "--suite", "api", "--args=-n 2 tests/api/test_probe.py", "--profile", "mine")
+    assert ended.code == 0, ended.output
+    junit = checkout.latest / "api/junit.xml"
+    assert properties(junit, "limits") == {f"{192 * 2**20} {5 * 10**8}"}  # as in ci.env
+    first, other = sorted(properties(junit, "shop"), key=lambda url: f":{port}" not in url)
+    assert first == f"http://127.0.0.1:{port}"
+    assert other != first
 
 
 def test_plain_pytest_with_workers_starts_one_stack_and_removes_it(named):

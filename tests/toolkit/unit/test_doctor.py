@@ -15,16 +15,18 @@ from pathlib import Path
 import pytest
 
 from itest import suite
-from itest.doctor import budget, capacity, files, finding, leftovers, machine, ports, show, supply
+from itest.doctor import budget, capacity, files, finding, leftovers, machine, ports, seal, show, supply
 from itest.doctor.budget import Healthcheck
 from itest.doctor.doctor import Diagnosis
 from itest.doctor.finding import Finding
 from itest.doctor.leftovers import Leftovers
 from itest.doctor.machine import Disk, Machine
+from itest.doctor.seal import Seal
 from itest.doctor.supply import Missing
 from itest.errors import ItestError
 from itest.images import ImageNeed
 from itest.machine.diagnosis import Facts
+from itest.stack.sealing import Enforcement
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((Path(__file__).parent / "doctor").glob("*.yaml"))
@@ -300,8 +302,13 @@ def test_the_engine_s_clock_is_read_in_any_zone(text):
 
 def test_what_was_left_behind_is_told():
     assert list(leftovers.examine(Leftovers(others=3, bakes=(2, 10**9), images=9))) == []
-    found = leftovers.examine(Leftovers(kept=("itest-api",), dead=("itest-api-20260101",)))
-    assert [(one.id, one.severity) for one in found] == [("dead-run", "warning"), ("kept-stack", "note")]
+    left = Leftovers(kept=("itest-api",), dead=("itest-api-20260101",), superseded=("itest/superseded:0a1b",))
+    found = leftovers.examine(left)
+    assert [(one.id, one.severity) for one in found] == [
+        ("dead-run", "warning"),
+        ("kept-stack", "note"),
+        ("superseded-image", "note"),
+    ]
 
 
 def test_a_taken_port_names_its_profile(repo):
@@ -320,6 +327,69 @@ def test_an_image_is_an_error_only_where_nothing_gives_it():
     assert [(one.id, one.severity) for one in found] == [("image-unobtainable", "error"), ("image-missing", "note")]
     assert "APP_IMAGE=" in found[0].mend
     assert finding.exit_code(found) == 4
+
+
+# The seal
+
+WAY_OUT = ("10.1.2.3", "host.docker.internal")
+
+
+@pytest.mark.parametrize(
+    ("found", "by_profile", "told"),
+    [
+        (Enforcement(True, True), True, []),
+        (Enforcement(True, False, WAY_OUT), True, [("error", "not-sealed")]),
+        (Enforcement(True, False, WAY_OUT), False, [("warning", "not-sealed")]),
+        (Enforcement(False, True), False, [("warning", "outside-answers")]),
+        (Enforcement(False, False, WAY_OUT), True, [("warning", "outside-answers"), ("error", "not-sealed")]),
+        (Enforcement(None, None), True, [("note", "seal-unknown")]),
+        (None, True, [("note", "seal-untried")]),
+    ],
+)
+def test_what_an_engine_does_not_keep_is_told(found, by_profile, told):
+    said = list(seal.examine(Seal("python:3", found, by_profile)))
+    assert [(one.severity, one.id) for one in said] == told
+    assert all(one.why and one.mend for one in said)
+    assert finding.exit_code(said) == (3 if ("error", "not-sealed") in told else 0)
+
+
+def test_every_way_out_of_a_seal_is_named_and_one_that_holds_is_offered():
+    (leaky,) = seal.examine(Seal("python:3", Enforcement(True, False, WAY_OUT)))
+    (plain,) = seal.examine(Seal("python:3", Enforcement(False, True)))
+    assert leaky.what.endswith("reaches this machine at 10.1.2.3, host.docker.internal")
+    assert plain.mend == "PROFILE=sealed, which it does keep"
+
+
+@pytest.mark.parametrize(
+    ("info", "translates"),
+    [
+        ({"SecurityOptions": ["name=seccomp,profile=builtin"], "OperatingSystem": "Debian GNU/Linux 13"}, False),
+        ({"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}, True),
+        ({"OperatingSystem": "Docker Desktop"}, True),
+    ],
+)
+def test_an_engine_that_may_translate_addresses_is_doubted(tmp_path, info, translates):
+    assert machine.seen(Facts(), info, 0.0, [], tmp_path).translates is translates
+
+
+@pytest.mark.parametrize(
+    ("suite", "profile", "doubtful", "tried"),
+    [
+        ("plain", "", False, None),
+        ("plain", "", True, Seal("python:3.13.5-slim", None)),
+        ("careful", "", False, Seal("python:3.13.5-slim", None)),
+        ("plain", "sealed", False, Seal("python:3.13.5-slim", None, sealed=True)),
+    ],
+)
+def test_a_seal_is_tried_where_somebody_asks_for_it_or_the_engine_is_doubtful(
+    examine, repo, monkeypatch, suite, profile, doubtful, tried
+):
+    """The image isn't here, so that nothing starts."""
+    monkeypatch.setattr(seal.store, "find", lambda _: {})
+    shutil.copytree(ROOT / "compose/profiles", repo.path / "compose/profiles", dirs_exist_ok=True)
+    examine(RIGHT + ("x-itest: {egress: {fail: true}}\n" if suite == "careful" else ""))
+    loaded = files.load(repo.path, "example", profile)
+    assert seal.look(repo.path, replace(WELL, translates=doubtful), [loaded]) == tried
 
 
 # What is shown

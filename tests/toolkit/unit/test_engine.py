@@ -128,12 +128,12 @@ def test_a_member_of_the_group_whose_session_is_older_only_needs_a_new_one():
         (
             {"context": "colima", "endpoint": "unix:///home/ann/.colima/default/docker.sock"},
             "docker engine unix:///home/ann/.colima/default/docker.sock (chosen by context colima): down",
-            "colima start, or: docker context use default",
+            "colima start, or: docker context use default, with DOCKER_CONTEXT unset",
         ),
         (
             {"context": "rootless", "endpoint": "unix:///run/user/1000/docker.sock"},
             "docker engine unix:///run/user/1000/docker.sock (chosen by context rootless): down",
-            "systemctl --user start docker, or: docker context use default",
+            "systemctl --user start docker, or: docker context use default, with DOCKER_CONTEXT unset",
         ),
     ],
 )

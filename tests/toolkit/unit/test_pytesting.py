@@ -15,6 +15,7 @@ import pytest
 from itest import pytesting, suite
 from itest.pytesting import PytestRun
 from itest.suite.suite import Suite
+from itest.verdict.mask import Masker
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def run(two, monkeypatch):
     def run(one: Suite, *arguments: str, cancelled: threading.Event | None = None) -> Any:
         stack: Any = SimpleNamespace(suite=one, name="itest-x", discovery=lambda: {"ITEST_STORE_PORT": "5"})
         junit, log = two.root / "junit.xml", two.root / "pytest.log"
-        code = pytesting.run(stack, PytestRun(arguments, junit, log, False), cancelled or threading.Event())
+        code = pytesting.run(stack, PytestRun(arguments, junit, log, False, Masker(())), cancelled or threading.Event())
         ran = [case.get("name") for case in ElementTree.parse(junit).iter("testcase")] if junit.exists() else []
         return SimpleNamespace(code=code, ran=ran, log=log.read_text())
 

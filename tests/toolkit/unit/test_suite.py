@@ -167,7 +167,8 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         STORE,
         "{kind: postgres}",
         "{kind: postgres",
-        f"{STORE}:5: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}}'",
+        f"{STORE}:5: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}}'\n"
+        f"hint: correct {STORE}:5, or what stands before it",
     ),
     "a tab": (
         STORE,
@@ -180,7 +181,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         STORE,
         "postgres:17.11",
         "2025-13-45",
-        f"{STORE}:3: not valid YAML: `2025-13-45` is no timestamp",
+        f"{STORE}:3: not valid YAML: `2025-13-45` is no timestamp\nhint: correct {STORE}:3, or what stands before it",
     ),
     "an anchor in itself": (
         STORE,

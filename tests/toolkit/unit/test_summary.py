@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from itest.stack.startup import Leg, Startup
 from itest.verdict import summary
 from itest.verdict.mask import Masker
 from itest.verdict.results import STAGES, Case, Report, ServiceStart, StageFailure, SuiteResult
@@ -61,6 +63,7 @@ def test_a_green_run(tmp_path: Path) -> None:
                 "skipped": 1,
                 "timings": {**PASSED.timings, "pytest": 3.142},
                 "services": {"postgres": {"image": "postgres:17.11", "ready_s": 0.123, "attempts": 3}},
+                "startup": None,
             }
         },
     }
@@ -97,6 +100,28 @@ def test_the_table_is_aligned_and_plain() -> None:
         "api       failed      2       1       1        0      1.0       2.0      3.0",
     ]
     assert "\x1b" not in summary.table([PASSED, FAILED])
+
+
+def test_what_the_time_to_start_was_made_of_is_in_summary_json_and_below_the_table_a_line_a_suite(tmp_path) -> None:
+    path = (Leg("compose", 0.40004), Leg("postgres", 0.6, 0.25), Leg("shop", 0.5))
+    started = replace(FAILED, startup=Startup(path, "0.2 s slower than before: shop +0.2 s"))
+    line = (
+        "1.5 s: shop 0.5 s after postgres 0.6 s, of which 0.2 s waiting for its health interval, and compose 0.4 s"
+        "; 0.2 s slower than before: shop +0.2 s"
+    )
+    assert written(tmp_path, started)["suites"]["api"]["startup"] == {  # type: ignore[index]
+        "seconds": 1.5,
+        "line": line,
+        "path": [
+            {"what": "compose", "seconds": 0.4, "waiting": 0},
+            {"what": "postgres", "seconds": 0.6, "waiting": 0.25},
+            {"what": "shop", "seconds": 0.5, "waiting": 0},
+        ],
+    }
+    quick = replace(PASSED, startup=Startup((Leg("postgres", 0.3),)))
+    shown = summary.table([quick, started, SuiteResult("slow", "error", OOM)])
+    assert f"\n\nstart-up:\n  database  0.3 s: postgres 0.3 s\n  api       {line}\n\napi: tests of api" in shown
+    assert "start-up" not in summary.table([SuiteResult("slow", "error", OOM)])
 
 
 def test_below_the_table_stand_the_reasons_with_what_was_seen_hint_and_evidence() -> None:

@@ -1,0 +1,119 @@
+"""What happens to a suite's stack while its tests run, who is to blame where it fails, and the evidence of that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from itest import pytesting
+from itest.doors import DOOR
+from itest.errors import ItestError
+from itest.stack import deaths, egress, worker
+from itest.stack.stack import Stack
+from itest.stack.watch import Happened, Watch
+from itest.verdict import atomic, capsule, evidence
+from itest.verdict.capsule import Seen
+from itest.verdict.mask import Masker
+from itest.verdict.results import SuiteResult
+
+GRACE = 10.0  # seconds that the test under way has to end, once a service has died
+
+
+@dataclass
+class Witness:
+    """Sees one suite's stack through its run. arguments: pytest's; note: tells a person a line."""
+
+    stack: Stack
+    folder: Path
+    watch: Watch
+    masker: Masker
+    versions: Mapping[str, str]
+    arguments: Sequence[str]
+    note: Callable[[str], None]
+    workers: list[Stack] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)  # masked; see evidence.keep_logs
+    death: ItestError | None = None  # the first that was noticed while tests ran
+    died_at: float = 0.0  # seconds since the epoch
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While tests run: what dies without their doing ends them soon, as they would all fail for it."""
+        with self.watch.calling(self.stack.name, self._notice):
+            yield
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether a service has died, and a test still runs that can hardly end."""
+        return self.death is not None and time.time() - self.died_at > GRACE
+
+    def _notice(self, _: Happened) -> None:
+        if self.death:
+            return
+        own = replace(self.stack, containers={})  # the suite's thread uses the other meanwhile
+        try:
+            own.refresh()
+            dead = self._dead([own, *worker.of(own)])
+        except ItestError:
+            return  # docker doesn't answer, which `blame` will tell
+        if dead:
+            self.died_at = time.time()
+            self.death = deaths.explained(dead, deaths.DURING)
+            atomic.write(self.folder / pytesting.DIED, self.death.message)
+
+    def blame(self, error: ItestError | None) -> ItestError | None:
+        """Look at the stack, keep its logs, and say what is to blame: what failed, or a service that died before."""
+        try:
+            self.stack.refresh()
+            self.workers = worker.of(self.stack)
+            dead = self._dead([self.stack, *self.workers])
+            when = deaths.DURING if "pytest" in self.stack.timings else deaths.BEFORE
+            error = deaths.blamed(error, dead, when) or self.death
+            self.died_at = self.died_at or (dead[0].when if dead else 0.0)
+            for broken in filter(None, map(deaths.cannot_check, self.stack.containers.values())):
+                self.note(f"{self.stack.suite.name}: a healthcheck cannot run, `up --wait` would fail: {broken}")
+            for one in (self.stack, *self.workers):
+                self.logs |= evidence.keep_logs(self.folder, one, self.masker)
+            wanted_out = self._tell_egress()
+            return error or wanted_out
+        except ItestError as problem:
+            return error or problem
+
+    def testify(self, result: SuiteResult) -> SuiteResult:
+        """Write the failure capsule of a red suite. Returns the result, which names it."""
+        if result.failure is None:
+            return result
+        root, red = self.stack.suite.root, [case.id for case in result.report.red]
+        again = [*self.arguments, red[0]] if red and result.status == "failed" else self.arguments
+        seen = Seen(
+            failed=self.died_at or time.time(),
+            again=capsule.command(self.stack.suite, again),
+            by_hand=capsule.command(self.stack.suite, (), "up"),
+            containers={
+                f"{name}.worker{one.slot}" if one.slot else name: container
+                for one in (self.stack, *self.workers)
+                for name, container in one.containers.items()
+            },
+            readiness=self.stack.readiness,
+            timeline=self.watch.timeline(self.stack.name),
+            gauges=self.watch.gauges(self.stack.name),
+            logs=self.logs,
+            versions=self.versions,
+        )
+        path = capsule.keep(self.folder, result.failure, seen, self.masker)
+        return replace(result, failure=replace(result.failure, evidence=path.relative_to(root)))
+
+    def _dead(self, stacks: Sequence[Stack]) -> list[deaths.Death]:
+        return deaths.found(stacks, deaths.meant_by(self.folder / pytesting.ANNOUNCED))
+
+    def _tell_egress(self) -> ItestError | None:
+        """Show what a sealed stack wanted from outside; why the suite fails for it, where it is to."""
+        if DOOR not in self.stack.containers:
+            return None
+        tried = egress.attempts((self.stack, *self.workers))
+        evidence.keep_egress(self.folder, egress.as_json(tried), self.masker)
+        for line in egress.told(tried):
+            self.note(self.masker.text(f"{self.stack.suite.name}: egress: {line}"))
+        return egress.refused(self.stack.suite, tried)
