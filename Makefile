@@ -18,11 +18,14 @@ VENV := $(PYTHON) scripts/itest/machine/venv.py
 VERB := $(VENV) scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help itest test soak lint bench up down ps logs env shell wait migrate seed engine images doctor clean
+.PHONY: help itest test soak lint bench up down ps logs env shell wait migrate seed engine images doctor clean share
 
 ##@ Run
 itest: ## run the suites: SUITE=a,b TAGS=x JOBS=n KEEP=1 PROFILE=ci ARGS='-k name'
 	@$(VERB)/run.py
+
+share: ## why the latest run is red, as one small file and a text for an issue: ARGS=run
+	@$(VERB)/share.py
 
 ##@ By hand, with SUITE=name
 up: ## start, migrate and seed a stack that stays: PROFILE=dev for fixed ports

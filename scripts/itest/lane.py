@@ -165,8 +165,7 @@ class Lane:
         """Before a stage: raise where there shall be no other."""
         if self.cancelled.is_set():
             raise _interrupted(suite, self.run.folder / suite.name)
-        if keeper.error:
-            raise keeper.error
+        keeper.check()
 
 
 def _interrupted(suite: Suite, folder: Path) -> ItestError:

@@ -12,6 +12,7 @@ from itest.suite import Suite
 from itest.verdict.results import StageFailure, SuiteResult
 
 TICK = 0.2  # seconds until an interrupt is answered on the terminal
+LATE = "not started: the time of the run was up"
 ANSWER = "interrupted: removing the stacks; once more leaves that to the next make"
 
 
@@ -36,6 +37,9 @@ def run_all(
                 result = results[running.pop(future).name] = future.result()
                 if first_failure_ends and result.category:
                     waiting.clear()
+            if waiting and lane.limits.run_left <= 0:
+                results |= {suite.name: SuiteResult(suite.name, "skipped", reason=LATE) for suite in waiting}
+                waiting.clear()
             if interrupts.heard > answered:
                 answered = interrupts.heard
                 waiting.clear()

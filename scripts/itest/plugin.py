@@ -119,12 +119,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _tell_logs(item: pytest.Item, stack: Stack) -> None:
     from itest.stack.said import said
 
-    others = stack.sharers() > 1
-    for service, text in said(stack, item.stash[_BEGAN]).items():
-        shared = others and service not in stack.suite.per_worker
-        whose = "log during this and what other workers ran meanwhile" if shared else "log during this"
-        # pytest shows it as "Captured stdout of …", and its JUnit takes what begins so for the test's own output.
-        item.add_report_section("test", f"stdout of service {service}, {whose}", text)
+    others = ", and what other workers ran meanwhile" if stack.sharers() > 1 else ""
+    parts = [
+        f"--- service {service}, log during this{'' if service in stack.suite.per_worker else others}\n{text}\n"
+        for service, text in said(stack, item.stash[_BEGAN]).items()
+    ]
+    if parts:  # pytest shows it as "Captured stdout of …", and its JUnit takes what begins so for the test's own output
+        item.add_report_section("test", "stdout of services", "".join(parts))
 
 
 def _blame_dead(item: pytest.Item, stack: Stack) -> None:

@@ -25,9 +25,7 @@ TAKEN = ("port is already allocated", "address already in use")  # by a containe
 POOL = ("address pools have been fully subnetted", "non-overlapping IPv4 address pool among the defaults")
 TAIL = 15  # lines of the log of the service that is to blame
 # The service that others waited for in vain, by its name or by that of its container.
-AWAITED = re.compile(
-    r'service "(?P<service>[^"]+)" didn\'t complete|dependency failed to start: container (?P<name>\S+)'
-)
+AWAITED = re.compile(r'(?:^service "|dependency failed to start: container )([\w.-]+)')
 PROGRESS = re.compile(r"^ *Container (\S+) +(\w+)", re.MULTILINE)
 ADDRESS = re.compile(r"(?:Bind for|listen tcp4?|bind host port(?: for)?) ((?:\d+\.){3}\d+:\d+)")
 
@@ -102,7 +100,7 @@ def _taken(words: str, what: str, profile: str, port: Callable[[int], Holder]) -
     found = ADDRESS.search(words)
     address = found[1] if found else ""
     owner = port(int(address.rpartition(":")[2])) if address else Holder()
-    problem = f"{address} is taken" if address else words
+    problem = f"{address} is taken" if address else states.plain(words)
     who = "docker ps shows by whom" if TAKEN[0] in words else "ss -ltnp shows by whom"
     if owner.name:
         problem, who = f"{problem} by {owner.name}", owner.hint

@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -21,17 +21,19 @@ from itest.errors import ItestError
 from itest.images.build import pip_settings
 from itest.interrupts import PATIENCE, Interrupts
 from itest.lane import Lane
-from itest.lanes import run_all
+from itest.lanes import LATE, run_all
 from itest.machine import engine
 from itest.machine.engine import Engine
 from itest.runs import Run
 from itest.settings import Settings
 from itest.stack import capacity
 from itest.stack.sweep import sweep
+from itest.stack.unblock import of_this_process
 from itest.stack.watch import Watch
 from itest.suite import envfile, workers
 from itest.suite.resolved import fixed_ports
 from itest.suite.suite import Suite
+from itest.timekeeper import Subject, Timekeeper
 from itest.verdict import capsule, junit, known, summary
 from itest.verdict.capsule import Seen
 from itest.verdict.mask import Masker
@@ -113,7 +115,8 @@ def _go(
         if pytesting.has_workers(arguments) and pytesting.concerns(suite, progress.suites, arguments):
             workers.check(suite)
     started = time.monotonic()
-    baked = _bring_images(progress.suites, settings, console, interrupts)
+    with Timekeeper(Subject("run", one.folder, of_this_process), replace(progress.limits, suite=0)) as keeper:
+        baked = _bring_images(progress.suites, settings, console, keeper)
     jobs = _jobs(settings, progress.suites, console)
     brought = {"images": time.monotonic() - started}
     with Watch() as watch:
@@ -133,6 +136,8 @@ def _go(
             timings=brought,
         )
         progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
+    if late := ", ".join(name for name, one in progress.results.items() if one.reason == LATE):
+        raise progress.limits.of_run.passed("test", f", so that these were not started: {late}")
 
 
 def _versions(found: Engine) -> dict[str, str]:
@@ -142,7 +147,7 @@ def _versions(found: Engine) -> dict[str, str]:
 
 
 def _bring_images(
-    chosen: Sequence[Suite], settings: Settings, console: Console, interrupts: Interrupts
+    chosen: Sequence[Suite], settings: Settings, console: Console, keeper: Timekeeper
 ) -> dict[str, Mapping[str, str]]:
     """Make every image present; those that are built here get a name that no other checkout can take over.
 
@@ -151,12 +156,13 @@ def _bring_images(
     for suite in chosen:
         os.environ.update(images.pin(suite.config, suite.texts))
     needs = [need for suite in chosen for need in images.needs_of(suite.config)]
-    with console.stage("", "images") as line:
-        reports = images.ensure(needs, line.update, cancelled=interrupts.cancelled)
+    with console.stage("", "images") as line, keeper.stage("images"):
+        reports = images.ensure(needs, line.update, cancelled=keeper.passed)
         shared = bake.Repository(settings.bake_repository)
         bakes = chosen if settings.bake else ()
         baked = {suite.name: bake.ensure(suite, line.update, repository=shared) for suite in bakes}
         line.detail(", ".join([images.describe(reports), *(words for one in baked.values() for words in one.done)]))
+        keeper.check()  # a database that could not be baked for it is no reason to go on
     for note in (note for one in baked.values() for note in one.notes):
         console.note(note)
     return {name: one.images for name, one in baked.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,13 +62,10 @@ class Timekeeper:
         self.passed = Event()
         self._stage: _Stage | None = None
         self._turn = Lock()
-        self._timers: list[Timer] = []
 
     def __enter__(self) -> Timekeeper:
-        if self.limits.suite:
-            self._arm(self.limits.suite, self.limits.of_suite(self.subject.name))
-        if self.limits.run:
-            self._arm(self.limits.run_left, self.limits.of_run)
+        gone = time.monotonic() - self.limits.began
+        self._timers = [self._arm(self.limits.of_suite(self.subject.name)), self._arm(self.limits.of_run, gone=gone)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,8 +76,7 @@ class Timekeeper:
     def stage(self, name: str) -> Iterator[None]:
         """A stage. What it raises because it was ended becomes the deadline's error."""
         stage = self._stage = _Stage(name)
-        if self.limits.stage:
-            self._arm(self.limits.stage, self.limits.of_stage(self.subject.name, name), stage)
+        timer = self._arm(self.limits.of_stage(self.subject.name, name), stage)
         try:
             yield
         except Exception as error:
@@ -88,13 +85,21 @@ class Timekeeper:
             raise
         finally:
             stage.ended.set()
+            timer.cancel()
             self._stage = None
 
-    def _arm(self, seconds: float, deadline: Deadline, stage: _Stage | None = None) -> None:
-        timer = Timer(max(seconds, 0), self._end, (deadline, stage))
+    def check(self) -> None:
+        """Raise the error, if there is one: before a stage, or at the end of one that can end well all the same."""
+        if self.error:
+            raise self.error
+
+    def _arm(self, deadline: Deadline, stage: _Stage | None = None, *, gone: float = 0) -> Timer:
+        """Start a timer. gone: seconds of the deadline's that have passed already."""
+        timer = Timer(max(deadline.seconds - gone, 0), self._end, (deadline, stage))
         timer.daemon = True
-        self._timers.append(timer)
-        timer.start()
+        if deadline.seconds:
+            timer.start()
+        return timer
 
     def _end(self, deadline: Deadline, its: _Stage | None) -> None:
         """What a timer does. its: the stage that the deadline is of; None for one of the suite or of the run."""
@@ -103,6 +108,8 @@ class Timekeeper:
             if its and its.ended.is_set():
                 return
             error = self._explain(deadline, stage)
+            if its and its.ended.is_set():  # meanwhile, of itself
+                return
             self.error = self.error or error
             if stage:
                 stage.error = error
@@ -123,7 +130,8 @@ class Timekeeper:
         of_workers = {process: text for process, text in said.items() if process.startswith("gw")} or said
         frames = {process: tracebacks.current(text) for process, text in of_workers.items()}
         frames = frames or {"itest": tracebacks.of_thread(stage.thread)}
-        evidence = "\n".join(f"{process}: {frame}" for process, all_ in frames.items() for frame in all_[:FRAMES])
+        lines = [f"{process}: {frame}" for process, all_ in frames.items() for frame in all_[:FRAMES]]
+        evidence = "\n".join(lines).replace(f"{Path.cwd()}/", "")
         return deadline.passed(CATEGORIES[stage.name], self._at(deadline, stage), evidence, _shown(file))
 
     def _at(self, deadline: Deadline, stage: _Stage) -> str:

@@ -12,6 +12,7 @@ from itest import pytesting
 from itest.doors import DOOR
 from itest.errors import ItestError
 from itest.stack import deaths, egress, worker
+from itest.stack.egress import Attempt
 from itest.stack.stack import Stack
 from itest.stack.watch import Happened, Watch
 from itest.verdict import atomic, capsule, evidence
@@ -35,6 +36,7 @@ class Witness:
     note: Callable[[str], None]
     workers: list[Stack] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)  # masked; see evidence.keep_logs
+    tried: list[Attempt] = field(default_factory=list)  # what a sealed stack wanted from outside
     death: ItestError | None = None  # the first that was noticed while tests ran
     died_at: float = 0.0  # seconds since the epoch
 
@@ -82,7 +84,8 @@ class Witness:
             return error or problem
 
     def testify(self, result: SuiteResult) -> SuiteResult:
-        """Write the failure capsule of a red suite. Returns the result, which names it."""
+        """Write the failure capsule of a red suite. Returns the result, which names it, and what wanted out."""
+        result = replace(result, egress=tuple(self.tried))
         if result.failure is None:
             return result
         root, red = self.stack.suite.root, [case.id for case in result.report.red]
@@ -112,8 +115,8 @@ class Witness:
         """Show what a sealed stack wanted from outside; why the suite fails for it, where it is to."""
         if DOOR not in self.stack.containers:
             return None
-        tried = egress.attempts((self.stack, *self.workers))
-        evidence.keep_egress(self.folder, egress.as_json(tried), self.masker)
-        for line in egress.told(tried):
+        self.tried = egress.attempts((self.stack, *self.workers))
+        evidence.keep_egress(self.folder, egress.as_json(self.tried), self.masker)
+        for line in egress.told(self.tried):
             self.note(self.masker.text(f"{self.stack.suite.name}: egress: {line}"))
-        return egress.refused(self.stack.suite, tried)
+        return egress.refused(self.stack.suite, self.tried)

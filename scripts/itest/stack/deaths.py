@@ -40,7 +40,11 @@ def found(stacks: Sequence[Stack], meant: Collection[str] = ()) -> list[Death]:
 
     meant: services that tests have ended themselves.
     """
-    dead = [death for stack in stacks for death in _deaths(stack, meant)]
+    return rooted([death for stack in stacks for death in _deaths(stack, meant)])
+
+
+def rooted(dead: Sequence[Death]) -> list[Death]:
+    """Deaths in the order in which they are told: the root, then the others by time."""
     if not dead:
         return []
     earliest = min(death.when for death in dead)
@@ -109,7 +113,14 @@ def _deaths(stack: Stack, meant: Collection[str]) -> list[Death]:
     own = [one for name, one in stack.containers.items() if name not in meant and not _has_done(stack, one)]
     problems = [(one, _problem(one)) for one in own]
     return [
-        Death(one.service, stack.slot, one, _ended(one), order.index(one.service), *problem)
+        Death(
+            one.service,
+            stack.slot if one.service in stack.suite.per_worker else 0,
+            one,
+            _ended(one),
+            order.index(one.service),
+            *problem,
+        )
         for one, problem in problems
         if problem
     ]

@@ -33,6 +33,10 @@ class Attempt:
         often = {1: "once", 2: "twice"}.get(self.times, f"{self.times} times")
         return f"{self.service} asked for {self.host} {often}"
 
+    def in_short(self) -> dict[str, str | bool | int]:
+        """For summary.json: without the times of day, which egress.json has."""
+        return {"service": self.service, "host": self.host, "opened": self.opened, "times": self.times}
+
 
 def attempts(stacks: Iterable[Stack]) -> list[Attempt]:
     """All attempts of some stacks, such as a suite's own and its workers', in the order of their first request.

@@ -1,6 +1,6 @@
 """The critical path of a start-up: what was ready last, what that had waited for, and so on back to the beginning.
 
-Arithmetic on times that were noted anyway; no question more is asked of the engine.
+Arithmetic on times that were noted anyway; the engine is asked once more only for services whose probe is their health.
 """
 
 from __future__ import annotations

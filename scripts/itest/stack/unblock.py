@@ -1,4 +1,4 @@
-"""Ending what waits for a stack and has waited too long: docker commands about it, and whoever talks to its services."""
+"""Ending what has waited for a stack too long: docker commands about it, and whoever talks to its services."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ def of_this_process() -> list[str]:
 
 
 def _commands_about(projects: Collection[str]) -> list[processes.Process]:
+    """With all that they have started themselves: a pipe that one of these still holds would be waited for, too."""
     below = processes.descendants(os.getpid())
-    return [one for one in below if any(project in processes.command(one.pid) for project in projects)]
+    about = [one for one in below if any(project in processes.command(one.pid) for project in projects)]
+    return [*about, *(child for one in about for child in processes.descendants(one.pid))]
 
 
 def _kill_containers(projects: Collection[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -31,12 +31,12 @@ class Usage:
 class Gauge:
     """The looks at one container. limit: bytes of memory that it may use, 0 where there is no limit."""
 
-    group: Path  # of its memory; of version 1, each resource has a group of its own
+    group: Path  # of its memory
+    accounts: Path  # of its processor time: of version 1, each resource has a group of its own
     limit: int = 0
     last: Usage | None = None
     before: Usage | None = None
     peak: int = 0
-    born: float = field(default_factory=time.time)
 
     def look(self) -> None:
         """Take another look; of a container that is gone, the last one stays."""
@@ -54,32 +54,27 @@ class Gauge:
             return 0.0
         return (self.last.cpu - self.before.cpu) / max(self.last.when - self.before.when, 1e-6)
 
-    def __str__(self) -> str:
-        if not self.last:
-            return ""
-        of = f" of {self.limit / MIB:.0f}" if self.limit else ""
-        return f"{self.last.memory / MIB:.0f}{of} MiB, at most {self.peak / MIB:.0f}; {self.load:.2f} processors"
-
     def _read(self) -> tuple[int, float]:
         if (self.group / "memory.current").exists():  # version 2
             used = _number(self.group / "memory.current") - _field(self.group / "memory.stat", "inactive_file")
             self.limit = _number(self.group / "memory.max")
-            return used, _field(self.group / "cpu.stat", "usage_usec") / 1e6
+            return used, _field(self.accounts / "cpu.stat", "usage_usec") / 1e6
         used = _number(self.group / "memory.usage_in_bytes")
         used -= _field(self.group / "memory.stat", "total_inactive_file")
         self.limit = _number(self.group / "memory.limit_in_bytes")
-        accounts = CGROUPS / "cpuacct" / self.group.relative_to(CGROUPS / "memory")
-        return used, _number(accounts / "cpuacct.usage") / 1e9
+        return used, _number(self.accounts / "cpuacct.usage") / 1e9
 
 
-def gauge(container: str) -> Gauge | None:
+def gauge(container: str, root: Path = CGROUPS) -> Gauge | None:
     """What measures a container. container: its whole id. None where its control group can't be seen."""
     mine = f"user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service"
     scopes = [
         f"{above}/docker-{container}.scope" for above in ("system.slice", f"{mine}/user.slice", f"{mine}/app.slice")
     ]
-    places = (CGROUPS / start / end for start in ("", "memory") for end in (f"docker/{container}", *scopes))
-    return next((Gauge(place) for place in places if place.is_dir()), None)
+    ends = (f"docker/{container}", *scopes)
+    version_2 = [Gauge(root / end, root / end) for end in ends]
+    version_1 = [Gauge(root / "memory" / end, root / "cpuacct" / end) for end in ends]
+    return next((one for one in (*version_2, *version_1) if one.group.is_dir()), None)
 
 
 def _number(path: Path) -> int:

@@ -6,16 +6,13 @@ to be looked for: the development password "itest" must not turn every mention o
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from itest.verdict import atomic
+from itest.verdict.notations import lines, notations
 
 STARS = "***"
 _STARS = STARS.encode()
@@ -27,16 +24,23 @@ _MIN_DISTINCT = 5
 _PLAIN_LENGTH = 16  # from here on even one class of characters cannot be a word of the log by chance
 
 _CUT = re.compile(rb"(\.\.\.|\xe2\x80\xa6)")  # "..." or "…", where pytest or a terminal has left something out
-_SECRET_KEY = re.compile(r"(?i)(?:^|_|-)(?:PG)?(?:password|passwd|pass|secret|token|key|credentials|auth)$")
+_SECRET_KEY = re.compile(  # DB_PASSWORD, spring.datasource.password, clientSecret
+    r"(?:^|[_.-]|(?<=[a-z0-9])(?=[A-Z]))(?i:(?:PG)?(?:password|passwd|pass|secret|token|key|credentials|auth))$"
+)
 _ASSIGNMENT = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)  # an entry of an environment that is a list
-URL_PASSWORD = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@?#]*:)([^\s/?#]+)(?=@)")
-_DSN_PASSWORD = re.compile(r"(?i)(\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'&;]+)")
+URL_PASSWORD = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{,30}://[^\s:/@?#]*:)([^\s/?#]+)(?=@)")
+_DSN_PASSWORD = re.compile(r"(?i)((?<!\w)\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'&;]+)")
+# After a colon only where the name is a variable's or plainly a password's: a service may be called `auth`.
+_ASSIGNED = re.compile(
+    r"((?<![\w.-])([\w.-]+)\\?[\"']?\s*(?:=|(?:(?<=[A-Z_]{2})|(?<=(?i:password))|(?<=(?i:secret)))\\?[\"']?:)\s*\\?[\"']?)"
+    r"(?!\*)(?:(?<=\")[^\"\\\n]+|(?<=')[^'\\\n]+|[^\s,;&}\"'\\]+)"
+)
 COMMANDS = frozenset({"command", "entrypoint", "test"})  # where a secret has no key of its own: --requirepass x
 _OPTION = r"-{1,2}[\w-]*(?:pass(?:word|wd)?|secret|token|credentials|auth|(?:api|access|secret|private|signing)-?key)"
 _OPTION_NAME = re.compile(rf"(?i){_OPTION}|requirepass|masterauth")
 # In a shell's words: `--token=x`, `redis-cli -a x`, Redis' own settings. What begins with `$` is read when it runs.
 OPTION = re.compile(
-    rf"(?i)((?:(?<!\S){_OPTION}(?:=|\s+)|\b(?:requirepass|masterauth)\s+|\bredis-cli\s(?:[^|;&\n]*\s)?-a\s*))"
+    rf"(?i)((?:(?<!\S){_OPTION}(?:=|\s+)|\b(?:requirepass|masterauth)\s+|\bredis-cli\s(?:[^|;&\n]{{,99}}\s)?-a\s*))"
     r"""(?![$-])("[^"$]*"|'[^']*'|[^\s"'&;|]+)"""
 )
 
@@ -61,9 +65,9 @@ class Masker:
 
     def learn(self, *secrets: Iterable[str]) -> None:
         """Look for these, too. Before any thread masks with it."""
-        told = {one for secret in set().union(*secrets) for one in (secret, *_lines(secret)) if is_distinct(one)}
+        told = {one for secret in set().union(*secrets) for one in (secret, *lines(secret)) if is_distinct(one)}
         self._secrets |= told
-        forms = {form for secret in self._secrets for form in _forms(secret)}
+        forms = {form for secret in self._secrets for form in notations(secret)}
         # Longest first: of two that begin alike, the shorter would leave the other's tail.
         self._forms = sorted((form.encode() for form in forms), key=lambda form: (-len(form), form))
 
@@ -77,7 +81,7 @@ class Masker:
         """The same for text in any encoding."""
         if present := [form for form in self._forms if form in text]:
             text = re.sub(b"|".join(map(re.escape, present)), _STARS, text)
-        return b"".join(self._uncut(_CUT.split(text))) if _CUT.search(text) else text
+        return self._uncut(text) if _CUT.search(text) else text
 
     def may_end_in_a_part(self, text: bytes) -> bool:
         """Whether the end of a text may be the beginning of a secret, or a secret that goes on."""
@@ -91,15 +95,19 @@ class Masker:
             atomic.write(path, masked)
             path.chmod(mode)
 
-    def _uncut(self, parts: list[bytes]) -> Iterator[bytes]:
-        """Texts and, between them, the dots where somebody has shortened: what is left of a secret there goes too."""
-        for index, part in enumerate(parts):
-            if index % 2 == 0 and len(part) >= _SEEN:
-                end = max((_begun(part, form) for form in self._forms), default=0) if index < len(parts) - 1 else 0
-                part = part[:-end] + _STARS if end >= _SEEN else part
-                start = max((_ended(part, form) for form in self._forms), default=0) if index else 0
-                part = _STARS + part[start:] if start >= _SEEN else part
-            yield part
+    def _uncut(self, text: bytes) -> bytes:
+        """Where somebody has shortened, what is left of a secret before and after the dots goes too."""
+        begun = [form for form in self._forms if form[:_SEEN] in text]
+        ended = [form for form in self._forms if form[-_SEEN:] in text]
+        if not begun and not ended:
+            return text
+        parts = _CUT.split(text)  # texts, and between them the dots
+        for index in range(0, len(parts) - 1, 2):
+            if (seen := max((_begun(parts[index], form) for form in begun), default=0)) >= _SEEN:
+                parts[index] = parts[index][:-seen] + _STARS
+            if (seen := max((_ended(parts[index + 2], form) for form in ended), default=0)) >= _SEEN:
+                parts[index + 2] = _STARS + parts[index + 2][seen:]
+        return b"".join(parts)
 
     def config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of a resolved compose configuration without secrets: by key, in URLs, in commands and by value."""
@@ -143,6 +151,14 @@ def mask_urls(text: str) -> str:
     return _DSN_PASSWORD.sub(rf"\1{STARS}", URL_PASSWORD.sub(rf"\1{STARS}", text))
 
 
+def mask_assignments(text: str) -> str:
+    """The text with stars for whatever is assigned to a secret name: `TOKEN=x`, `API_KEY: x`, `"password": "x"`.
+
+    Too strict for what a person reads first: a line `auth: running` stays, but `secret = read()` in a traceback goes.
+    """
+    return _ASSIGNED.sub(lambda found: f"{found[1]}{STARS}" if is_secret_key(found[2]) else found[0], text)
+
+
 def secrets_of(config: Any) -> set[str]:
     """The values of a compose configuration whose keys say that they are secret, plain ones included."""
     return {str(value) for key, value in _pairs(config) if is_secret_key(key) and value not in (None, "", True, False)}
@@ -163,12 +179,6 @@ def _pairs(node: Any) -> Iterator[tuple[str, Any]]:
                 yield from _pairs(item)
 
 
-def _lines(secret: str) -> list[str]:
-    """The lines of a key of several, which logs and reports indent; not those that only say what it is."""
-    lines = [line.strip() for line in secret.splitlines()]
-    return [line for line in lines if not line.startswith("-----")] if len(lines) > 1 else []
-
-
 def _words(secrets: Iterable[str]) -> re.Pattern[str] | None:
     words = sorted((secret for secret in secrets if len(secret) >= _MIN_WORD), key=len, reverse=True)
     return re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, words))})(?![\w./-])") if words else None
@@ -185,35 +195,11 @@ def _begun(text: bytes, form: bytes) -> int:
 
 
 def _ended(text: bytes, form: bytes) -> int:
-    """How much of `form`, to its end and not all of it, is the beginning of `text`."""
+    """How much of `form`, to its end and not all of it, is the beginning of `text`; nothing where that is too short."""
+    if len(text) < _SEEN:
+        return 0
     start = 0
     while (start := form.find(text[:_SEEN], start + 1)) >= 0:
         if text.startswith(form[start:]):
             return len(form) - start
     return 0
-
-
-def _forms(secret: str) -> set[str]:
-    """The notations of a secret: as it is, in URLs, JSON, Python, XML, compose files, quoted shell words, base64."""
-    quoted = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
-    attribute = html.escape(secret, quote=True)
-    xml = {html.escape(secret, quote=False), attribute, attribute.replace("&#x27;", "&apos;")}
-    files = {secret.replace("$", "$$"), secret.replace("'", "''"), secret.replace("'", "'\"'\"'")}
-    lower = {re.sub("%[0-9A-F]{2}", lambda code: code.group().lower(), form) for form in quoted}
-    slashes = {form.replace("/", r"\/") for form in escaped}
-    xml |= {form.replace('"', "&quot;") for form in xml} | {form.replace("&#x27;", "&#39;") for form in xml}
-    return {secret} | quoted | lower | escaped | slashes | xml | files | set(_base64(secret.encode()))
-
-
-def _base64(secret: bytes) -> Iterator[str]:
-    """The characters that the secret alone determines, at each of the three places where it can start in a group.
-
-    So `Authorization: Basic` (user:secret) is found for users of any length. RFC 4648: 3 bytes are 4 characters.
-    """
-    for shift in range(3):
-        bits = 8 * (shift + len(secret))
-        whole = slice(-(-8 * shift // 6), bits // 6)
-        encoded = bytes(shift) + secret
-        yield base64.b64encode(encoded).decode()[whole]
-        yield base64.urlsafe_b64encode(encoded).decode()[whole]

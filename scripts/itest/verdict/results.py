@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from itest.errors import Category, ItestError
 
 if TYPE_CHECKING:
+    from itest.stack.egress import Attempt
     from itest.stack.startup import Startup
 
 Status = Literal["passed", "failed", "error", "skipped", "timeout", "interrupted"]
@@ -61,7 +62,7 @@ class Case:
 
     id:       a pytest node id, "tests/api/test_items.py::TestList::test_pages[2]".
     category: what the test itself recorded as property itest.category, else None.
-    cause:    "assertion", "setup", "teardown", "collection", "crash", "plugin", or property itest.cause; "" if not red.
+    cause:    "assertion", "setup", "teardown", "collection", "crash", "plugin", "timeout", or property itest.cause; "" if not red.
     message:  the first line of the failure, the error or the skip; the exception and its place if it is "collection".
     """
 
@@ -121,6 +122,7 @@ class SuiteResult:
     reason:      why it was skipped, else "".
     log:         what pytest printed, relative to the root; None when pytest was never started.
     startup:     its critical path; None where the stack did not get ready.
+    egress:      what it wanted from outside, where a sealed stack's door saw that.
     """
 
     name: str
@@ -134,6 +136,7 @@ class SuiteResult:
     reason: str = ""
     log: Path | None = None
     startup: Startup | None = None
+    egress: tuple[Attempt, ...] = ()
 
     @property
     def category(self) -> Category | None:

@@ -94,6 +94,7 @@ def _suite(result: SuiteResult) -> dict[str, Any]:
             for name, start in result.services.items()
         },
         "startup": result.startup.as_json() if result.startup else None,
+        "egress": [one.in_short() for one in result.egress],
     }
 
 
@@ -102,6 +103,8 @@ def _masked(value: Any, masker: Masker) -> Any:
         return masker.text(value)
     if isinstance(value, dict):
         return {key: _masked(item, masker) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, masker) for item in value]
     return value
 
 

@@ -116,6 +116,10 @@ def _failed(suite: str, pytest_exit: int, told: Report) -> Verdict:
     outcome = "passed with exit code 0, yet " if pytest_exit == _PASSED else ""
     message = f"tests of {suite}: {outcome}{len(told.red)} of {told.tests} failed, first {first.id}"
     hint = f"run those alone: {_again(suite, '--lf')}"
+    if first.cause == "timeout":
+        hint = (
+            "its traceback shows where it hung; more time: @pytest.mark.timeout(seconds), or ITEST_TEST_TIMEOUT for all"
+        )
     if first.cause == "collection":
         message, hint = f"tests of {suite}: {first.id} cannot be imported", _mend(suite, first.message)
     cause = first.cause if category == "test" or first.cause != "assertion" else category

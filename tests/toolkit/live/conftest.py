@@ -27,6 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: runs in a small form; whole in `make soak`")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs take longer than a suite's test may, and soaking as long as it takes."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(0 if "ITEST_SLOW" in os.environ else 600))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine() -> None:
     """An engine that answers and the images of all suites, as `make itest` would make sure of them."""

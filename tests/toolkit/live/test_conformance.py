@@ -49,6 +49,8 @@ def test_nothing_leaks_from_test_to_test(leaky, tmp_path, strategy):
         f"--args=-n {WORKERS} -W ignore",
         timeout=3000 if SOAK else 300,
         ITEST_SUITE="leaks",
+        ITEST_STAGE_TIMEOUT="0",  # 10,000 tests take longer than any suite should
+        ITEST_SUITE_TIMEOUT="0",
         LEAKS_TESTS=str(tests),
         LEAKS_SEED=str(seed),
         LEAKS_KILLED=" ".join(map(str, killed)),

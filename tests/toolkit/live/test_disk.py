@@ -45,7 +45,7 @@ class SmallEngine:
 @pytest.fixture(scope="module")
 def small_engine() -> Iterator[SmallEngine]:
     """A second dockerd, without networks, beside the machine's own and unknown to it."""
-    if os.geteuid() != 0 or not daemon.program() or not shutil.which("setpriv"):
+    if os.geteuid() != 0 or not daemon.program() or not shutil.which("setpriv") or not shutil.which("unshare"):
         pytest.skip("a second engine needs root, dockerd and setpriv")
     try:
         daemon.check_privileges()
@@ -75,8 +75,9 @@ def _running(folder: Path) -> Iterator[SmallEngine]:
     places = [f"--{option}={folder / name}" for option, name in own.items()]
     alone = ["--config-file=/dev/null", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
     host = f"unix://{folder}/socket"
-    # Killed with pytest, it would outlive it.
-    command = ["setpriv", "--pdeathsig=TERM", daemon.program(), f"--host={host}", *places, *alone]
+    # In a network of its own, as a dockerd without a bridge removes the machine's docker0; and killed with pytest, which
+    # it would outlive.
+    command = ["unshare", "--net", "setpriv", "--pdeathsig=TERM", daemon.program(), f"--host={host}", *places, *alone]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as dockerd:
         try:
             eventually(lambda: disk.of_engine(host), timeout=daemon.STARTS_WITHIN)

@@ -268,6 +268,7 @@ def test_a_suite_fails_for_an_attempt_where_it_says_so(shared_checkout, sealed):
     assert "closed: egress: redis asked for api.example.com twice (refused)" in ended.output
     closed = shared_checkout.summary["suites"]["closed"]
     assert (closed["category"], closed["cause"], closed["failures"]) == ("test", "egress", 0)
+    assert closed["egress"] == [{"service": "redis", "host": "api.example.com", "opened": False, "times": 2}]
     kept = json.loads((shared_checkout.latest / "closed/egress.json").read_text(encoding="utf-8"))
     assert [(one["service"], one["host"], one["times"]) for one in kept] == [("redis", "api.example.com", 2)]
 

@@ -83,8 +83,8 @@ def test_a_failed_test_shows_what_the_services_said_meanwhile_and_only_that(plai
     for shown in (done.output, "".join(red.itertext())):
         assert "GET /nowhere/to/be/found" in shown
         assert "/also/unknown" not in shown
-    assert "stdout of service shop, log during this test" in done.output
-    assert "stdout of service redis" not in done.output
+    assert "--- service shop, log during this\n" in done.output
+    assert "--- service redis" not in done.output
     assert green is None or "GET" not in "".join(green.itertext())
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +117,17 @@ class Canaries(dict[str, str]):
 
 
 def notations(secret: str) -> set[bytes]:
-    """How others write a secret: independent of what the mask looks for."""
-    forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], ascii(secret)}
-    forms |= {ascii(secret)[1:-1], html.escape(secret), html.escape(secret, quote=False)}
-    for before in ("", "x", "xx"):  # where a group of base64 may begin; the edges depend on what stands around it
+    """How others write a secret, and a report what they have written: independent of what the mask looks for."""
+    plain: list[Callable[[str], str]] = [str, quote, lambda text: quote(text, safe=""), quote_plus]
+    escaped: list[Callable[[str], str]] = [
+        str,
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: repr(text)[1:-1],
+        lambda text: ascii(f"'\"{text}")[4:-1],  # among both kinds of quotes
+    ]
+    xml: list[Callable[[str], str]] = [str, html.escape, lambda text: html.escape(text, quote=False)]
+    forms = {outer(middle(inner(secret))) for inner in plain for middle in escaped for outer in (*escaped, *xml)}
+    for before in ("", "x", "xx"):  # where a group of base64 may begin; its edges depend on what stands around it
         forms.add(base64.b64encode(f"{before}{secret}".encode()).decode()[4:-4])
     return {form.encode() for form in forms}
 
@@ -152,9 +159,12 @@ class Planted:
         env = (self.checkout.path / "compose/suites/canary.env").read_text(encoding="utf-8")
         write("compose/suites/canary.env", f"{env}MAILER_PASS={self.canaries['env file']}\n")
 
-    def run(self, arguments: str = "") -> tuple[int, bytes]:
+    def run(self, arguments: str = "", **variables: str) -> tuple[int, bytes]:
         """`make itest` on a terminal: exit code, and all that is shown there."""
-        return on_a_terminal(self.checkout.path, {**shell(self.canaries), "ITEST_ARGS": arguments})
+        return self.verb("run", ITEST_ARGS=arguments, **variables)
+
+    def verb(self, name: str, **variables: str) -> tuple[int, bytes]:
+        return on_a_terminal(self.checkout.path, name, {**shell(self.canaries), **variables})
 
 
 @pytest.fixture
@@ -177,12 +187,12 @@ def shell(canaries: Canaries) -> dict[str, str]:
     }
 
 
-def on_a_terminal(root: Path, given: Mapping[str, str]) -> tuple[int, bytes]:
+def on_a_terminal(root: Path, verb: str, given: Mapping[str, str]) -> tuple[int, bytes]:
     terminal, inside = pty.openpty()
     inner = ("ITEST_", "PYTEST_", "COMPOSE_", "MAKE")
     outside = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith(inner)}
     with subprocess.Popen(
-        [sys.executable, "scripts/run.py"],
+        [sys.executable, f"scripts/{verb}.py"],
         cwd=root,
         env={**outside, "TERM": "xterm", "COLUMNS": "200", **given},
         stdin=subprocess.DEVNULL,
@@ -209,7 +219,7 @@ def command_lines() -> Iterator[set[bytes]]:
     done = threading.Event()
 
     def look() -> None:
-        while not done.wait(0.05):
+        while not done.wait(0.1):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     seen.add(path.read_bytes())
@@ -250,12 +260,17 @@ def test_no_secret_leaves_a_red_run_wherever_it_came_in(planted):
     assert b"***" in shown
     assert leaks(planted, shown) == {}
     assert planted.canaries.within(b"\n".join(seen)) <= ON_COMMAND_LINES
+    code, shared = planted.verb("share")
+    assert code == 0
+    assert b"service app" in shared
+    assert (planted.checkout.latest / "share.tar.gz").is_file()
+    assert leaks(planted, shared) == {}
     image = f"itest/{planted.image}:dev"
     assert planted.canaries.within(docker("history", "--no-trunc", image).encode()) == set()
     assert planted.canaries.within(docker("image", "inspect", image).encode()) == set()
     layers = subprocess.run(["docker", "image", "save", image], check=True, capture_output=True).stdout
     assert b"redis-server" in layers
-    assert planted.canaries.within(layers) == set()
+    assert [place for place, secret in planted.canaries.items() if secret.encode() in layers] == []
 
 
 @pytest.mark.parametrize(
@@ -270,7 +285,7 @@ def test_no_secret_leaves_a_red_run_wherever_it_came_in(planted):
 def test_no_error_tells_a_secret(planted, broken, code):
     secret = planted.canaries["APP_DB_PASSWORD"]
     planted.plant(**{name: text if name == "ready" else text.format(secret) for name, text in broken.items()})
-    ended, shown = planted.run()
+    ended, shown = planted.run(ITEST_BAKE="0")
     assert ended == code, shown.decode()
     assert b"Traceback" not in shown
     assert leaks(planted, shown) == {}

@@ -137,7 +137,9 @@ def test_of_several_that_died_the_one_that_the_others_need_comes_first(mortal, s
 
 def test_what_is_gone_ends_the_wait_of_what_needs_it(mortal, shared_checkout):
     """Redis is ready and ends a second later; the other would wait for a minute."""
-    layer = REDIS.replace("user:", "command: [sh, -c, 'timeout 2 redis-server --protected-mode no; exit 4']\n    user:")
+    layer = REDIS.replace(
+        "user:", "command: [sh, -c, 'timeout -s KILL 2 redis-server --protected-mode no; exit 4']\n    user:"
+    )
     layer += BESIDE.replace("COMMAND", "exec sleep 600") + "    x-itest: {ready: [{exec: [sh, -c, exit 1]}]}\n"
     ended = mortal(layer, "def test_it(stack): pass", timeout=30)
 

@@ -143,6 +143,28 @@ def test_a_chosen_engine_that_is_down_is_named_with_who_chose_it(changes, messag
     assert (error.cause, error.message, error.hint) == ("unreachable", message, hint)
 
 
+def test_a_context_that_is_not_there_has_no_address():
+    said = 'Failed to initialize: unable to resolve docker endpoint: context "x": context not found: open /home/a/meta'
+    error = diagnose(unanswered(said, context="x", endpoint=""))
+    assert error is not None
+    expected = 'docker engine (chosen by context x): unable to resolve docker endpoint: context "x": context not found'
+    assert error.message == expected
+
+
+def test_where_nobody_listens_at_a_chosen_address_docker_s_advice_is_left_out():
+    error = diagnose(unanswered(NOT_RUNNING, host="unix:///x.sock", endpoint="unix:///x.sock"))
+    assert error is not None
+    assert error.message == "docker engine unix:///x.sock (chosen by DOCKER_HOST): nobody answers there"
+
+
+def test_an_engine_that_answers_and_refuses_is_a_matter_of_permission():
+    error = diagnose(unanswered("Error response from daemon: authorization denied by plugin gate: no"))
+    assert error is not None
+    assert error.cause == "permission"
+    assert error.message.endswith("it lets nobody in like this: authorization denied by plugin gate: no")
+    assert "DOCKER_CERT_PATH" in error.hint
+
+
 def test_an_engine_that_hangs_is_neither_stopped_nor_missing():
     error = diagnose(unanswered("no answer within 15 s"))
     assert error is not None

@@ -308,6 +308,7 @@ def test_dockers_words_are_understood(words, reason):
     ("reference", "reason", "hint"),
     [
         ("postgres:99", "not found", "POSTGRES_IMAGE=…"),
+        ("postgres:17", "transient", "run again in a while, or name another image by POSTGRES_IMAGE=…"),
         ("registry.example/x/postgres:17", "denied", "docker login registry.example"),
         ("postgres:17", "rate limit", "docker login raises the limit"),
         ("postgres:16", "unreachable", "versions 17, 15 can be built"),
@@ -321,6 +322,11 @@ def test_a_failed_pull_is_told_with_what_mends_it(reference, reason, hint):
     assert error.message.startswith(f"image {reference}: ")
     assert error.message.endswith("docker's words")
     assert hint in error.hint
+
+
+def test_of_a_base_image_the_dockerfile_is_named_as_it_has_no_variable():
+    error = image_pull.explain(ImageNeed("registry.example/x:1"), PullError("denied", "no"), StandIns(ROOT))
+    assert error.hint == "docker login registry.example, or name another after FROM in the Dockerfile"
 
 
 def test_a_full_disk_is_the_engines_trouble_not_the_images():
@@ -374,6 +380,37 @@ def test_a_failing_step_is_told_with_its_last_lines():
     step, lines = progress.failure()
     assert step == "step 3/9 RUN pip install nothing"
     assert lines == ["Collecting nothing", "ERROR: No matching distribution found for nothing"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (
+            'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2',
+            "exit code 2",
+        ),
+        (
+            "ERROR: failed to solve: failed to compute cache key: failed to calculate checksum of ref a8-9::u0: "
+            '"/x": not found',
+            '"/x": not found',
+        ),
+        ("ERROR: failed to solve: dockerfile parse error on line 2", "dockerfile parse error on line 2"),
+        ("------", ""),
+    ],
+)
+def test_the_builder_s_last_word_is_told_in_brief(line, reason):
+    progress = image_build._Progress(lambda _: None)
+    progress(line)
+    assert progress.reason() == reason
+
+
+@pytest.mark.parametrize(("made", "problem"), [(False, "no such folder"), (True, "there is no Dockerfile")])
+def test_a_context_that_cannot_be_built_is_named_from_where_the_command_was_typed(tmp_path, monkeypatch, made, problem):
+    monkeypatch.chdir(tmp_path)
+    if made:
+        (tmp_path / "app").mkdir()
+    with pytest.raises(ItestError, match=f"build context app: {problem}\n"):
+        _ = BuildSpec(str(tmp_path / "app")).bases
 
 
 # What the run's line says

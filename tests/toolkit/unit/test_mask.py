@@ -15,7 +15,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from itest.verdict.mask import STARS, Masker, is_distinct, is_secret_key, mask_urls, secrets_of
+from itest.verdict import known
+from itest.verdict.live import LiveMask
+from itest.verdict.mask import STARS, Masker, is_distinct, is_secret_key, mask_assignments, mask_urls, secrets_of
 
 SECRET = "pä/ss+w<o&r>d\"1'$x"
 SECRETS = st.text(st.characters(blacklist_characters="*", blacklist_categories=("Cs",)), min_size=8).filter(is_distinct)
@@ -193,7 +195,9 @@ def test_the_secrets_of_a_compose_file_are_found() -> None:
     assert secrets_of(CONFIG) == {"itest", "hunter2", "k", "12345"}
 
 
-@pytest.mark.parametrize("key", ["POSTGRES_PASSWORD", "password", "JWT_SECRET", "API_KEY", "REDISCLI_AUTH"])
+@pytest.mark.parametrize(
+    "key", ["POSTGRES_PASSWORD", "password", "JWT_SECRET", "API_KEY", "REDISCLI_AUTH", "db.password", "clientSecret"]
+)
 def test_keys_that_hold_secrets(key: str) -> None:
     assert is_secret_key(key)
 
@@ -206,3 +210,107 @@ def test_keys_that_do_not(key: str) -> None:
 def test_urls_without_a_password_are_untouched() -> None:
     text = "GET http://shop:8000/users/a@b?x=y:z@w and redis://redis:6379, mail a@b"
     assert mask_urls(text) == text
+
+
+def test_what_a_report_says_of_an_assertion_is_masked():
+    """pytest writes Python's notation into XML, the capsule into JSON."""
+    python = repr(SECRET)[1:-1]
+    for text in (html.escape(python), html.escape(python, quote=False), json.dumps(python)[1:-1]):
+        assert Masker([SECRET]).text(f"assert '{text}' == ''") == f"assert '{STARS}' == ''"
+
+
+@pytest.mark.parametrize("dots", ["...", "…"])
+@given(secret=ASCII_SECRETS, seen=st.integers(4, 40))
+def test_what_is_left_of_a_secret_that_was_cut_is_masked(dots: str, secret: str, seen: int) -> None:
+    assume(seen < len(secret))
+    masker = Masker([secret])
+    assert masker.text(f"assert '{secret[:seen]}{dots}") == f"assert '{STARS}{dots}"
+    assert masker.text(f"{dots}{secret[-seen:]}' ==") == f"{dots}{STARS}' =="
+    assert masker.text(f"{dots}{dots} a{dots}b") == f"{dots}{dots} a{dots}b"
+
+
+def test_of_a_key_of_several_lines_each_is_masked_wherever_a_log_puts_it():
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n"
+    log = "E   MIIEvQIBADANBgkq\nE   hkiG9w0BAQEFAASC\n"
+    assert Masker([key]).text(log) == f"E   {STARS}\nE   {STARS}\n"
+
+
+def shown(masker: Masker, chunks: list[bytes]) -> bytes:
+    live = LiveMask(masker)
+    return b"".join([*map(live.feed, chunks), live.rest()])
+
+
+@given(st.lists(ASCII_SECRETS, min_size=1, max_size=3), st.text("ab.\n \x1b[3m", max_size=9), st.data())
+def test_output_that_comes_in_any_pieces_is_masked_as_a_whole(secrets: list[str], between: str, data: st.DataObject):
+    text = between.join(["", *secrets, ""]).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    chunks = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    masked = shown(Masker(secrets), chunks)
+    assert not [secret for secret in secrets if secret.encode() in masked]
+    assert masked.count(STARS.encode()) >= 1
+
+
+def test_output_is_not_held_back_unless_it_may_end_in_a_secret():
+    live = LiveMask(Masker(["Generated-Secret-0"]))
+    assert live.feed(b"tests/api .....") == b"tests/api ....."
+    assert live.feed(b"FF\ntoken Gener") == b"FF\n"
+    assert live.feed(b"ous\n") == b"token Generous\n"
+    assert live.feed(b"token Generated-Sec") == b""
+    assert (live.feed(b"ret-0 is"), live.rest()) == (b"token *** is", b"")
+
+
+def test_colours_within_a_secret_do_not_show_it():
+    painted = b"assert \x1b[33m'Generated\x1b[90m-Secret\x1b[39m-0'\x1b[0m\n"
+    assert shown(Masker(["Generated-Secret-0"]), [painted[:24], painted[24:]]) == b"assert '***'\n"
+    assert shown(Masker(["Generated-Secret-1"]), [painted]) == painted
+
+
+KNOWN = {
+    "a variable's name": known.in_variables({"API_TOKEN": "S3cret-of-it"}),
+    "a URL": known.in_variables({"PIP_INDEX_URL": "https://user:S3cret-of-it@index.example.com/simple"}),
+    "a URL that quotes it": known.in_variables({"A": "amqp://user:S3cret%2Dof-it@broker/"}),
+    "a URL's user": known.in_text("https://S3cret-of-it-and-longer@git.example.com"),
+    "a query": known.in_text("https://hooks.example.com/?channel=1&token=S3cret-of-it&x=1"),
+    "a DSN": known.in_text("host=db password='S3cret-of-it' dbname=app"),
+    "a header": known.in_command(["curl", "-H", "Authorization: Bearer S3cret-of-it"]),
+    "an option": known.in_command(["serve", "--api-token", "S3cret-of-it"]),
+    "an option with =": known.in_command("serve --password=S3cret-of-it --port=1"),
+    "a setting of Redis": known.in_command(["redis-server", "--requirepass S3cret-of-it"]),
+    "redis-cli's": known.in_command(["CMD", "redis-cli", "-h", "redis", "-a", "S3cret-of-it", "ping"]),
+    "a shell's": known.in_command("PGPASSWORD=S3cret-of-it psql -h db"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", KNOWN)
+def test_a_secret_is_known_by(place: str) -> None:
+    assert {"S3cret-of-it", "S3cret-of-it-and-longer"} & set(KNOWN[place])
+
+
+def test_what_a_shell_reads_when_it_runs_and_paths_are_no_secrets(tmp_path: Path) -> None:
+    assert set(known.in_command("redis-cli -a $REDIS_PASSWORD --token=$TOKEN; PGPASSWORD=$X psql")) == set()
+    assert known.in_variables({"TLS_KEY": str(tmp_path), "EMPTY_TOKEN": "", "HOME": "/root"}) == set()
+
+
+def test_a_secrets_file_is_known_as_a_whole_and_by_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "whole").write_text("S3cret-of-it\n")
+    (tmp_path / "lines").write_text("user=me\npassword=S3cret-of-it\n")
+    (tmp_path / "json").write_text('{"user": "me", "password": "S3cret-of-it"}')
+    (tmp_path / "certificate").write_text("-----BEGIN CERTIFICATE-----\nS3cret-of-it\n-----END CERTIFICATE-----\n")
+    for name in ("whole", "lines", "json"):
+        assert "S3cret-of-it" in known.in_config({"secrets": {"x": {"file": name}}}, tmp_path)
+    assert known.in_file(tmp_path / "certificate") | known.in_file(tmp_path / "missing") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("POSTGRES_PASSWORD: itest", "POSTGRES_PASSWORD: ***"),
+        ("    password='two words', port=1", "    password='***', port=1"),
+        ('{"clientSecret": "x", "port": 1}', '{"clientSecret": "***", "port": 1}'),
+        ("auth: running, healthy", "auth: running, healthy"),
+        ("test_token passed: 1", "test_token passed: 1"),
+        ("API_TOKEN=*** x", "API_TOKEN=*** x"),
+    ],
+)
+def test_what_is_assigned_to_a_secret_name_is_masked_however_plain(text: str, masked: str) -> None:
+    assert mask_assignments(text) == masked

@@ -118,7 +118,8 @@ def run(two, monkeypatch):
     def run(one: Suite, *arguments: str, cancelled: threading.Event | None = None) -> Any:
         stack: Any = SimpleNamespace(suite=one, name="itest-x", discovery=lambda: {"ITEST_STORE_PORT": "5"})
         junit, log = two.root / "junit.xml", two.root / "pytest.log"
-        code = pytesting.run(stack, PytestRun(arguments, junit, log, False, Masker(())), cancelled or threading.Event())
+        ends = [cancelled.is_set] if cancelled else []
+        code = pytesting.run(stack, PytestRun(arguments, junit, log, False, Masker(())), ends)
         ran = [case.get("name") for case in ElementTree.parse(junit).iter("testcase")] if junit.exists() else []
         return SimpleNamespace(code=code, ran=ran, log=log.read_text())
 

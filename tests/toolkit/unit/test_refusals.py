@@ -51,7 +51,25 @@ def test_the_stack_that_holds_it_is_named_and_the_profile_only_where_one_was_giv
 
 def test_words_without_an_address_are_passed_on():
     message, _ = explained("port is already allocated")
-    assert message == "engine port: stack x: Error response from daemon: port is already allocated"
+    assert message == "engine port: stack x: port is already allocated"
+
+
+def test_a_container_that_could_not_be_made_is_told_by_its_service():
+    said = """\
+ Network itest-api-1_default  Created
+ Container itest-api-1-my-shop-1  Creating
+ Container itest-api-1-redis-1  Creating
+ Container itest-api-1-redis-1  Created
+Error response from daemon: Cannot mkdir: /etc/passwd is not a directory
+"""
+    error = DockerException(["docker", "compose", "up"], 1, stderr=said.encode())
+    found = refusals.explain(error, "service", "start", "stack x", profile="", project="itest-api-1")
+    expected = "service my-shop: it could not be started: Cannot mkdir: /etc/passwd is not a directory"
+    assert (found.message, found.hint) == (expected, "correct my-shop in its layer")
+
+
+def test_where_nobody_can_be_blamed_the_stack_is_named_with_docker_s_words():
+    assert explained("something new")[0] == "service start: stack x: something new"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from itest.stack.egress import Attempt
 from itest.stack.startup import Leg, Startup
 from itest.verdict import summary
 from itest.verdict.mask import Masker
@@ -64,6 +65,7 @@ def test_a_green_run(tmp_path: Path) -> None:
                 "timings": {**PASSED.timings, "pytest": 3.142},
                 "services": {"postgres": {"image": "postgres:17.11", "ready_s": 0.123, "attempts": 3}},
                 "startup": None,
+                "egress": [],
             }
         },
     }
@@ -90,6 +92,16 @@ def test_secrets_are_masked_and_the_json_stays_whole(tmp_path: Path) -> None:
     refused = StageFailure("service", "auth", f"service postgres: {secret} refused")
     content = written(tmp_path, SuiteResult("api", "error", refused), category="service", masker=Masker([secret]))
     assert "service postgres: *** refused" in json.dumps(content)
+
+
+def test_what_a_sealed_suite_asked_for_outside_is_there_in_short_and_masked(tmp_path: Path) -> None:
+    when = "2026-01-02T03:04:05.678+00:00"
+    tried = Attempt("shop", "gen3rated.example.com", opened=False, times=3, first=when, last=when)
+    sealed = replace(PASSED, egress=(tried,))
+    suites = written(tmp_path, sealed, masker=Masker(["gen3rated"]))["suites"]
+    assert suites["database"]["egress"] == [  # type: ignore[index]
+        {"service": "shop", "host": "***.example.com", "opened": False, "times": 3}
+    ]
 
 
 def test_the_table_is_aligned_and_plain() -> None:
