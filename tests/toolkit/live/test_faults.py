@@ -214,7 +214,6 @@ ENGINE = [
         r"docker engine \(chosen by context nowhere\): .*context not found$",
         "docker context use default, with DOCKER_CONTEXT unset",
         variables={"DOCKER_CONTEXT": "nowhere"},
-        mended={"variables": {}},
     ),
     Fault(
         "an engine that refuses",
@@ -236,7 +235,6 @@ ENGINE = [
         r"docker engine 20.10.5: too old, itest needs 25.0 or newer$",
         r"install 25.0 or newer: on the machine behind tcp://127.0.0.1:\d+; or: unset DOCKER_HOST",
         world=engine(200, Version="20.10.5", ApiVersion="1.41"),
-        mended={"world": NOTHING},
     ),
     Fault(
         "no compose plugin",
@@ -454,7 +452,7 @@ SERVICES = [
     Fault(
         "a service that is slower than its timeout",
         "service/timeout",
-        r"service thing: not ready after 1 s and \d+ tries: .*6379|service thing: not ready after 1 s and \d+ tries: ",
+        r"service thing: not ready after 1 s and \d+ tries: \S+",
         "raise `timeout` in the x-itest of thing, or ITEST_TIMEOUT_FACTOR for all",
         seen="last probe: ",
         thing="x-itest: {kind: redis, timeout: 1}\n"
@@ -576,7 +574,6 @@ DATA = [
         "did you mean `hash`",
         x_itest=SEEDED,
         files={JSON: '{"a": {"hsh": {"x": "1"}}}'},
-        mended={"files": {JSON: '{"a": {"hash": {"x": "1"}}}'}},
     ),
     Fault(
         "a fixture that its store refuses",
@@ -710,7 +707,6 @@ USAGE = [
         "run: no test was selected$",
         "check the -k, -m or path in ARGS",
         arguments=("--args=-k nothing_like_it",),
-        mended={"arguments": ()},
     ),
     Fault(
         "an argument that pytest does not know",

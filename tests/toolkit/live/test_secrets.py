@@ -159,9 +159,9 @@ class Planted:
         env = (self.checkout.path / "compose/suites/canary.env").read_text(encoding="utf-8")
         write("compose/suites/canary.env", f"{env}MAILER_PASS={self.canaries['env file']}\n")
 
-    def run(self, arguments: str = "", **variables: str) -> tuple[int, bytes]:
+    def run(self, arguments: str = "") -> tuple[int, bytes]:
         """`make itest` on a terminal: exit code, and all that is shown there."""
-        return self.verb("run", ITEST_ARGS=arguments, **variables)
+        return self.verb("run", ITEST_ARGS=arguments, ITEST_BAKE="0")
 
     def verb(self, name: str, **variables: str) -> tuple[int, bytes]:
         return on_a_terminal(self.checkout.path, name, {**shell(self.canaries), **variables})
@@ -285,7 +285,7 @@ def test_no_secret_leaves_a_red_run_wherever_it_came_in(planted):
 def test_no_error_tells_a_secret(planted, broken, code):
     secret = planted.canaries["APP_DB_PASSWORD"]
     planted.plant(**{name: text if name == "ready" else text.format(secret) for name, text in broken.items()})
-    ended, shown = planted.run(ITEST_BAKE="0")
+    ended, shown = planted.run()
     assert ended == code, shown.decode()
     assert b"Traceback" not in shown
     assert leaks(planted, shown) == {}
