@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from itest import bake, compose, data, images
@@ -15,7 +17,10 @@ from itest.settings import Settings
 from itest.stack import keeping
 from itest.stack.stack import Stack
 from itest.stack.sweep import sweep
+from itest.suite import envfile
 from itest.suite.suite import Suite
+from itest.verdict import known
+from itest.verdict.mask import Masker
 
 
 def up(suite: Suite, given: Settings, console: Console) -> Stack:
@@ -25,6 +30,11 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
     sweep(suite.root, console.note)
     suites.check(suite)
     _refuse_other(suite)
+    with _masking(suite, console):
+        return _start(suite, given, console)
+
+
+def _start(suite: Suite, given: Settings, console: Console) -> Stack:
     with console.stage(suite.name, "images") as line:
         told = [images.describe(images.ensure(images.needs_of(suite.config), line.update))]
         baked = bake.Baked()
@@ -42,6 +52,20 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
         raise
     keeping.renew(stack)
     return stack
+
+
+@contextmanager
+def _masking(suite: Suite, console: Console) -> Iterator[None]:
+    """Neither the lines of a start nor the error that ends it show a secret of the shell or of the suite's files."""
+    masker = Masker(known.in_variables(os.environ) | known.in_config(suite.config, suite.root))
+    masker.learn(*(known.in_variables(envfile.read(suite.root, path).values) for path in suite.env_files))
+    console.mask = masker.text
+    try:
+        yield
+    except ItestError as error:
+        error.message, error.evidence = masker.text(error.message), masker.text(error.evidence)
+        error.chain = tuple(map(masker.text, error.chain))
+        raise
 
 
 def _refuse_other(suite: Suite) -> None:

@@ -49,7 +49,7 @@ def run(stack: Stack, one: PytestRun, ends: Sequence[Callable[[], bool]]) -> int
 
     ends: asked ten times a second; the first that says yes ends pytest before its tests do.
     """
-    suite, answers = stack.suite, one.junit.with_name(TRACEBACKS)
+    suite = stack.suite
     command = [sys.executable, "-m", "pytest", "--no-header", f"--junitxml={one.junit}"]
     command += ["-o", f"cache_dir={suite.root / CACHE / suite.name}", "-o", "junit_family=xunit2"]
     paths, options = _split(suite.root, one.arguments)
@@ -59,6 +59,7 @@ def run(stack: Stack, one: PytestRun, ends: Sequence[Callable[[], bool]]) -> int
         environment[f"ITEST_{note.upper()}"] = str(one.junit.with_name(note))
     if is_debugging(one.arguments):
         return subprocess.run(command, cwd=suite.root, env=environment, check=False).returncode
+    answers = one.junit.with_name(TRACEBACKS)
     answers.mkdir()
     environment["ITEST_TRACEBACKS"] = str(answers)
     if one.live and sys.stdout.isatty():

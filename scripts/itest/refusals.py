@@ -51,7 +51,7 @@ def explain(
     output = error.stderr or error.stdout or ""
     words = _last_words(output)
     if error.return_code == 130:  # the terminal sent Ctrl-C to docker too
-        return ItestError("interrupted", f"{what}: interrupted", cause="interrupted")
+        return ItestError("interrupted", f"{what}: interrupted", hint="run it again", cause="interrupted")
     if any(phrase in words for phrase in TAKEN):
         return _taken(words, what, profile, port)
     if any(phrase in words for phrase in POOL):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from threading import Event, Lock, Timer
 
@@ -96,7 +97,7 @@ class Timekeeper:
     def _arm(self, deadline: Deadline, stage: _Stage | None = None, *, gone: float = 0) -> Timer:
         """Start a timer. gone: seconds of the deadline's that have passed already."""
         timer = Timer(max(deadline.seconds - gone, 0), self._end, (deadline, stage))
-        timer.daemon = True
+        timer.daemon, timer.name = True, f"deadline of {deadline.what.removesuffix(':')}"
         if deadline.seconds:
             timer.start()
         return timer
@@ -122,15 +123,15 @@ class Timekeeper:
         subject = self.subject
         said = tracebacks.ask(subject.folder / TRACEBACKS, os.getpid())
         file = subject.folder / STACKS
-        own = {"itest": tracebacks.of_threads()}
+        every = said | {"itest": tracebacks.of_threads()}
         with file.open("a", encoding="utf-8") as text:
-            text.writelines(f"=== {process}\n\n{threads}\n\n" for process, threads in (own | said).items())
+            text.writelines(f"=== {process}\n\n{threads}\n\n" for process, threads in every.items())
         if stage is None:
             return deadline.passed("engine", where=_shown(file))
         of_workers = {process: text for process, text in said.items() if process.startswith("gw")} or said
         frames = {process: tracebacks.current(text) for process, text in of_workers.items()}
         frames = frames or {"itest": tracebacks.of_thread(stage.thread)}
-        lines = [f"{process}: {frame}" for process, all_ in frames.items() for frame in all_[:FRAMES]]
+        lines = [f"{process.partition('.')[0]}: {one}" for process, of in frames.items() for one in _telling(of)]
         evidence = "\n".join(lines).replace(f"{Path.cwd()}/", "")
         return deadline.passed(CATEGORIES[stage.name], self._at(deadline, stage), evidence, _shown(file))
 
@@ -144,6 +145,11 @@ class Timekeeper:
     def _announce(self, error: ItestError) -> None:
         error.chain += ("its containers were killed, so that what waited for them ended",)
         self.subject.before_killing()
+
+
+def _telling(frames: Sequence[str]) -> list[str]:
+    """Of a thread's frames, most recent call first, those of a test, without pytest below it; else the last few."""
+    return list(takewhile(lambda frame: "/_pytest/" not in frame, frames))[:FRAMES] or list(frames[:FRAMES])
 
 
 def _shown(file: Path) -> str:

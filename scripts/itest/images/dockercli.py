@@ -89,7 +89,7 @@ def _hand_over(
             return
         deadline = None
         on_line(line.rstrip("\n"))
-    raise ItestError("interrupted", "images: interrupted")
+    raise ItestError("interrupted", "images: interrupted", hint="run it again: what is done stays done")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

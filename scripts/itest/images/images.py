@@ -77,5 +77,6 @@ def _other_version(report: ImageReport) -> str:
 def _mode() -> Mode:
     given = os.environ.get("ITEST_IMAGES", "") or "auto"
     if given not in ("auto", "pull", "build"):
-        raise ItestError("usage", f"ITEST_IMAGES={given}: auto, pull or build is expected", cause="arguments")
+        problem = f"ITEST_IMAGES={given}: auto, pull or build is expected"
+        raise ItestError("usage", problem, hint="unset ITEST_IMAGES, which is the same as auto", cause="arguments")
     return cast(Mode, given)

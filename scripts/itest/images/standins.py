@@ -22,6 +22,7 @@ from itest.images import ref as image_ref
 from itest.images.dockercli import query, watch
 from itest.machine import apt, distro, scratch
 from itest.machine.distro import Distro
+from itest.states import plain
 
 REGISTRY = Path("compose/images/standins.yaml")
 BASE = "itest/base"
@@ -128,7 +129,8 @@ def make_base(standin: StandIn, labels: Mapping[str, str], report: Callable[[str
         changes = [f"--change=LABEL {name}={value}" for name, value in labels.items()]
         imported = query("import", *changes, '--change=CMD ["bash"]', str(archive), standin.reference)
     if imported.returncode:
-        raise ItestError("image", f"image {standin.reference}: {imported.stderr.strip()}", cause="build")
+        problem = f"image {standin.reference}: {plain(imported.stderr)}"
+        raise ItestError("image", problem, hint="make doctor looks for what is wrong here", cause="build")
 
 
 def _bootstrap(standin: StandIn, mirror: Distro, archive: Path) -> list[str]:

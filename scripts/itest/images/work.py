@@ -213,7 +213,7 @@ class Work:
                     self._say(reference, "waiting for another process that is bringing it in")
                 waiting = True
                 if self._stop.wait(LOCK_POLL):
-                    raise ItestError("interrupted", f"image {reference}: interrupted")
+                    raise ItestError("interrupted", f"image {reference}: interrupted", hint="run it again")
             yield
 
 

@@ -133,7 +133,9 @@ def _refuse_dead(waits: Mapping[str, _Wait], needed: Needed) -> None:
     needed.refuse([container for container in seen.values() if container.id in needed.containers])
     for name, one in waits.items():
         if name not in seen:
-            raise ItestError("service", f"service {name}: its container was removed while it started", cause="removed")
+            gone = f"service {name}: its container was removed while it started"
+            hint = "somebody took the stack down, by `make down` or docker itself: run it again"
+            raise ItestError("service", gone, hint=hint, cause="removed", service=name)
         if problem := _problem(one, seen[name]):
             raise _failure(one, seen[name], *problem)
 

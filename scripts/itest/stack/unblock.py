@@ -24,7 +24,7 @@ def unblock(projects: Callable[[], Collection[str]], ended: Event, before_killin
     for _ in range(TRIES):
         commands = _commands_about(projects())
         processes.end(commands)
-        if commands and ended.wait(GRACE):
+        if ended.wait(GRACE if commands else 0):
             return
         if not killed:
             before_killing()

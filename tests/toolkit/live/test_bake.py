@@ -297,6 +297,22 @@ def test_make_clean_removes_the_bakes_of_this_checkout(baked):
     assert re.search(rf"removing {reference}, \d+ MB", ended.output)
 
 
+def test_a_bake_that_lost_its_name_to_another_goes_and_another_checkout_s_stays(tmp_path):
+    def nameless(root: Path) -> str:
+        container = docker("create", "redis:8.0.2").strip()
+        told = {shelf.BAKE: "0a1b", shelf.CHECKOUT: shelf.checkout_of(root)}
+        changes = [f"--change=LABEL {name}={value}" for name, value in told.items()]
+        image = docker("commit", *changes, container).strip()
+        docker("rm", container)
+        return image
+
+    ours, theirs = nameless(tmp_path), nameless(tmp_path / "other")
+    shelf.prune(tmp_path, print)
+    assert store.find([ours, theirs]).keys() == {theirs}
+    shelf.prune(tmp_path / "other", print)
+    assert store.find([theirs]) == {}
+
+
 def test_by_hand_a_stack_keeps_the_database_that_it_has(named):
     assert named.run("up", ITEST_SUITE="database").code == 0
     before = named.leftovers()["containers"]

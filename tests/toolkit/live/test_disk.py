@@ -46,7 +46,7 @@ class SmallEngine:
 def small_engine() -> Iterator[SmallEngine]:
     """A second dockerd, without networks, beside the machine's own and unknown to it."""
     if os.geteuid() != 0 or not daemon.program() or not shutil.which("setpriv") or not shutil.which("unshare"):
-        pytest.skip("a second engine needs root, dockerd and setpriv")
+        pytest.skip("a second engine needs root, dockerd, unshare and setpriv")
     try:
         daemon.check_privileges()
     except ItestError as error:
@@ -75,8 +75,8 @@ def _running(folder: Path) -> Iterator[SmallEngine]:
     places = [f"--{option}={folder / name}" for option, name in own.items()]
     alone = ["--config-file=/dev/null", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
     host = f"unix://{folder}/socket"
-    # In a network of its own, as a dockerd without a bridge removes the machine's docker0; and killed with pytest, which
-    # it would outlive.
+    # In a network namespace of its own, as a dockerd without a bridge removes a docker0 that it finds; and ended with
+    # pytest, which it would outlive otherwise.
     command = ["unshare", "--net", "setpriv", "--pdeathsig=TERM", daemon.program(), f"--host={host}", *places, *alone]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as dockerd:
         try:

@@ -289,3 +289,13 @@ def test_no_error_tells_a_secret(planted, broken, code):
     assert ended == code, shown.decode()
     assert b"Traceback" not in shown
     assert leaks(planted, shown) == {}
+
+
+def test_a_start_by_hand_that_fails_tells_no_secret(planted):
+    planted.plant(ready=", timeout: 1, ready: {exec: [sh, -c, 'env; exit 1']}")
+    env = planted.checkout.path / "compose/suites/canary.env"
+    env.write_text(env.read_text(encoding="utf-8").replace("itest-canary", f"itest-{planted.image}"), encoding="utf-8")
+    code, shown = planted.verb("up", ITEST_BAKE="0")
+    planted.verb("down")
+    assert (code, b"***" in shown) == (5, True), shown.decode()
+    assert leaks(planted, shown) == {}

@@ -18,6 +18,7 @@ import pytest
 
 from itest.console import Console
 from itest.errors import ItestError
+from itest.verdict.mask import Masker
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -281,3 +282,15 @@ def test_rich_is_only_imported_to_draw() -> None:
     environ = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_secrets_are_masked_before_a_line_is_cut_to_its_length():
+    secret = "Generated-Secret-0"
+    console, output = plain()
+    console.mask = Masker([secret]).text
+    with console.stage("api", "images") as line:
+        line.update(f"{'x' * 90} {secret}", phase="building")
+    console.note(f"token {secret}")
+    assert "Gener" not in output.getvalue()
+    assert f"{'x' * 90} ***" in output.getvalue()
+    assert "token ***" in output.getvalue()

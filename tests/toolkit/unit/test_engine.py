@@ -6,8 +6,9 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from itest.machine import daemon, engine_setup
+from itest.machine import daemon, disk, engine_setup
 from itest.machine.diagnosis import Facts, diagnose
+from itest.machine.disk import Room
 
 READY = Facts(
     system="debian",
@@ -236,3 +237,25 @@ def test_address_pools_keep_clear_of_the_machines_routes():
 def test_where_every_pool_overlaps_a_route_the_daemons_own_defaults_stay():
     private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
     assert daemon.free_pools(map(IPv4Network, private)) == []
+
+
+SAID = "write /layer: no space left on device"
+
+
+@pytest.mark.parametrize(
+    ("rooms", "told"),
+    [
+        ([Room("/engine", 10**6), Room("/tmp", 5 * 10**8)], "image x: disk full: 1 MB are free in /engine by now"),
+        ([Room("/engine", 5 * 10**9), Room("/tmp", 0)], "image x: disk full: 0 MB are free in /tmp by now"),
+        ([Room("/engine", 5 * 10**9), Room("/tmp", 5 * 10**9)], f"image x: {SAID}"),  # one inside a container
+    ],
+)
+def test_a_full_disk_is_the_one_with_least_room_where_any_has_little(rooms, told):
+    error = disk.explained("image x", SAID, rooms)
+    assert (error.category, error.cause, error.message) == ("engine", "disk", told)
+    assert "docker system prune" in error.hint
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:1", "ssh://elsewhere", "unix:///nowhere/docker.sock"])
+def test_the_disk_of_an_engine_elsewhere_is_not_judged(endpoint):
+    disk.check(endpoint)

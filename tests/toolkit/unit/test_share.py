@@ -66,12 +66,12 @@ def test_without_a_failure_txt_the_end_of_pytests_log_is_to_be_pasted(tmp_path):
 
 
 def test_everything_is_masked_once_more_by_value_by_name_and_in_urls(tmp_path):
-    log = f"{SECRET} POSTGRES_PASSWORD=itest redis://:plain@redis:6379"
+    log = f"{SECRET} API_TOKEN=plain redis://:plain@redis:6379"
     files = {f"api/{name}": log for name in ("failure.txt", "pytest.log", "logs/shop.log", "compose.yaml")}
     shared = share.pack(run_of(tmp_path, files, api="error"), Masker([SECRET]))
     out = packed(shared)
-    assert {out[name] for name in files} == {"*** POSTGRES_PASSWORD=*** redis://:***@redis:6379"}
-    assert shared.paste == "*** POSTGRES_PASSWORD=*** redis://:***@redis:6379"
+    assert {out[name] for name in files} == {"*** API_TOKEN=*** redis://:***@redis:6379"}
+    assert shared.paste == "*** API_TOKEN=*** redis://:***@redis:6379"
 
 
 def test_a_long_log_is_cut_to_its_end_and_what_is_too_large_left_out_and_both_is_told(tmp_path):

@@ -79,6 +79,7 @@ def test_pytest_is_ended_by_its_own_stage_and_keeps_its_stack(keep, tmp_path):
     with keep(suite=0.05) as keeper:
         with keeper.stage("pytest"):
             assert keeper.passed.wait(5)
+            Event().wait(0.2)  # in which any other stage would lose its containers
         assert keeper.error.category == "test"
         assert keeper.error.message == "suite api: took longer than 0.05 s, in stage pytest while test_x ran"
         with pytest.raises(ItestError):
