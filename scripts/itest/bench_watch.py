@@ -1,4 +1,4 @@
-"""What watching a stack and keeping its evidence costs: tests with and without it, and evidence against compose's own."""
+"""What it costs to watch a stack and to keep its evidence: tests with and without, evidence against compose's own."""
 
 from __future__ import annotations
 

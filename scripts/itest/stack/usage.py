@@ -1,7 +1,7 @@
 """How much memory and processor time containers use: read from their control groups, a few small files for each.
 
 No process and no privilege is needed, but a Linux engine on this machine; elsewhere nothing is known.
-Files: https://docs.kernel.org/admin-guide/cgroup-v2.html, and of version 1 …/cgroup-v1/memory.html
+Files: the kernel's Documentation/admin-guide/cgroup-v2.rst, and of version 1 cgroup-v1/memory.rst
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ def nearest(word: object, known: Iterable[object]) -> str:
 
 
 def wrong(file: YamlFile, keys: Keys, problem: str, hint: str = "") -> ItestError:
-    """A configuration error at a key of a file."""
-    return ItestError("usage", f"{file.where(*keys)}: {problem}", hint=hint, cause="config")
+    """A configuration error at a key of a file, on one line whatever the value holds that it quotes."""
+    line = problem.replace("\n", "\\n")
+    return ItestError("usage", f"{file.where(*keys)}: {line}", hint=hint, cause="config")
 
 
 def wrong_in(files: Sequence[YamlFile], keys: Keys, problem: str, hint: str = "") -> ItestError:

@@ -17,12 +17,10 @@ from urllib.parse import unquote
 from itest.verdict.mask import COMMANDS, OPTION, URL_PASSWORD, is_option, is_secret_key, secrets_of
 
 _LONGEST = 64 * 1024  # bytes of a secret's file: a key ring is longer, and no log repeats it
-_ASSIGNED = re.compile(
-    r"(?<![\w.-])([\w.-]+)\s*[=:]\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s&;,'\"]+))"
-)  # in a DSN, a query, a script
-_USER_ALONE = re.compile(
-    r"(?i)\bhttps?://([^\s:/@?#]{16,})(?::(?:x-oauth-basic)?)?@"
-)  # a token, as git and pip take it
+# In a DSN, a query, a script.
+_ASSIGNED = re.compile(r"(?<![\w.-])([\w.-]+)\s*[=:]\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s&;,'\"]+))")
+# A token in the place of a user, as git and pip take it.
+_USER_ALONE = re.compile(r"(?i)\bhttps?://([^\s:/@?#]{16,})(?::(?:x-oauth-basic)?)?@")
 _HEADER = re.compile(r"(?i)\b(?:bearer|basic|token)\s+([\w.~+/=-]{8,})")
 
 

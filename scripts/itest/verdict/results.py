@@ -62,7 +62,8 @@ class Case:
 
     id:       a pytest node id, "tests/api/test_items.py::TestList::test_pages[2]".
     category: what the test itself recorded as property itest.category, else None.
-    cause:    "assertion", "setup", "teardown", "collection", "crash", "plugin", "timeout", or property itest.cause; "" if not red.
+    cause:    "assertion", "setup", "teardown", "collection", "crash", "plugin", "timeout", or property itest.cause;
+              "" if not red.
     message:  the first line of the failure, the error or the skip; the exception and its place if it is "collection".
     """
 

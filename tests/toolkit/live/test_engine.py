@@ -139,8 +139,8 @@ def plugin(configuration: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-# A second daemon has no place beside the machine's own, whatever its options: `--bridge=none` alone deletes docker0 in
-# its network namespace. So everything that starts one happens in a container.
+# A second daemon has no place beside the machine's own in its network namespace, where `--bridge=none` alone deletes
+# docker0. So everything that starts one as a bare machine would happens in a container.
 BARE_MACHINE = """
 apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 procps >/dev/null
 cd /itest

@@ -740,6 +740,8 @@ def test_a_fault_is_told_with_category_cause_reason_and_hint(checkout, fault):
 def test_who_does_as_the_hint_says_gets_a_green_run(checkout, fault):
     ended = replace(fault, **fault.mended).run(checkout)
     assert ended.code == 0, ended.output
+    if fault.thing == BUILT:
+        docker("image", "rm", "--force", "itest/faulty:dev")
 
 
 def assert_told(checkout, ended, fault: Fault) -> None:

@@ -86,10 +86,10 @@ def test_a_suite_whose_pytest_is_deaf_ends_all_the_same_and_tells_where_it_was(s
 
 
 def test_a_migration_that_hangs_ends_with_its_stage_in_a_run_and_in_a_bake(slow):
-    slow.write("migrations/shop/V9000__slow.sql", "SELECT pg_sleep(60);\n")
+    slow.write("migrations/shop/V9000__slow.sql", "SELECT pg_sleep(600);\n")
     try:
-        ended = slow.run("run", "--suite", "database", ITEST_STAGE_TIMEOUT="6", ITEST_BAKE="0")
-        baking = slow.run("run", "--suite", "database", ITEST_STAGE_TIMEOUT="6")
+        ended = slow.run("run", "--suite", "database", timeout=60, ITEST_STAGE_TIMEOUT="6", ITEST_BAKE="0")
+        baking = slow.run("run", "--suite", "database", timeout=60, ITEST_STAGE_TIMEOUT="6")
     finally:
         (slow.path / "migrations/shop/V9000__slow.sql").unlink()
     assert ended.code == 6, ended.output
@@ -117,9 +117,10 @@ def test_a_service_that_is_never_ready_ends_with_its_stage(slow):
 
 def test_a_docker_that_does_not_answer_ends_with_its_stage(slow):
     real = shutil.which("docker")
-    slow.write("bin/docker", f'#!/bin/sh\ncase "$*" in *" up "*) sleep 60;; esac\nexec {real} "$@"\n')
+    slow.write("bin/docker", f'#!/bin/sh\ncase "$*" in *" up "*) sleep 600;; esac\nexec {real} "$@"\n')
     (slow.path / "bin/docker").chmod(0o755)
-    ended = slow.run("run", "--suite", "hangs", ITEST_STAGE_TIMEOUT="4", PATH=f"{slow.path}/bin:{os.environ['PATH']}")
+    path = f"{slow.path}/bin:{os.environ['PATH']}"
+    ended = slow.run("run", "--suite", "hangs", timeout=60, ITEST_STAGE_TIMEOUT="4", PATH=path)
     assert ended.code == 5, ended.output
     assert "suite hangs: stage up took longer than 4 s" in ended.output
     assert slow.leftovers() == {"containers": [], "networks": []}
