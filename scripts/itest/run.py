@@ -67,7 +67,8 @@ def run(root: Path, settings: Settings, console: Console) -> int:
         except ItestError as problem:
             error = problem
         except KeyboardInterrupt:
-            error = ItestError("interrupted", "run: interrupted before a stack was started", cause="interrupted")
+            said = "run: interrupted before a stack was started"
+            error = ItestError("interrupted", said, hint="run it again: make itest", cause="interrupted")
         except Exception:  # a bug of ours: the artifacts are written even so, and its traceback is kept
             error = ItestError("test", "run: a bug in itest, see the traceback", hint="please report it", cause="bug")
             _conclude(root, console, one, progress, error)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from itest.containers import Container, logs, moment
 from itest.errors import ItestError
-from itest.stack.ready import Needed, meaning, verdict
+from itest.stack.ready import Needed
 from itest.stack.stack import Stack
+from itest.states import meaning, plain, verdict
 
 TAIL = 15  # lines of the log that are shown at once
 TOGETHER = 1.0  # seconds: docker may note the end of whoever died of it before the end of what it died of
@@ -105,13 +106,13 @@ def cannot_check(container: Container) -> str:
     """Why a container's healthcheck can't even run, "" when it can. Plain `docker compose up --wait` fails for it."""
     entries = (container.state.get("Health") or {}).get("Log") or []
     broken = [entry["Output"].strip() for entry in entries if entry["ExitCode"] in (-1, 126, 127)]
-    return broken[-1] if broken else ""
+    return plain(broken[-1]) if broken else ""
 
 
 def _deaths(stack: Stack, meant: Collection[str]) -> list[Death]:
     order = list(dict.fromkeys([*stack.suite.stores, *stack.suite.services, *stack.containers]))
     own = [one for name, one in stack.containers.items() if name not in meant and not _has_done(stack, one)]
-    problems = [(one, _problem(one)) for one in own]
+    problems = [(one, _problem(one, stack.suite.name)) for one in own]
     return [
         Death(
             one.service,
@@ -132,14 +133,14 @@ def _has_done(stack: Stack, container: Container) -> bool:
     return bool(service and service.ends and container.succeeded)
 
 
-def _problem(container: Container) -> tuple[str, str, str] | None:
+def _problem(container: Container, suite: str) -> tuple[str, str, str] | None:
     state = container.state
     if state.get("OOMKilled"):
-        return verdict(container)
+        return verdict(container, suite)
     if state["Status"] in ("exited", "dead"):
         hint = "the log says why; a test that means to end a service calls stack.kill or stack.stop"
         return "exited", f"exited with {meaning(state['ExitCode'])}", hint
-    problem = verdict(container)
+    problem = verdict(container, suite)
     return problem if problem and problem[0] in ("oom", "restarting") else None
 
 

@@ -16,8 +16,8 @@ from threading import Event, Thread
 from typing import Any
 
 from itest.containers import PROJECT_LABEL, SERVICE_LABEL
-from itest.stack.ready import meaning
 from itest.stack.usage import Gauge, gauge
+from itest.states import meaning
 
 LOOK_EVERY = 0.5  # seconds
 SHOWN = 60  # events of one stack that are told; the first and the last tell most
@@ -104,6 +104,8 @@ class Watch:
             self._all.append(one)
             if one.action == "start" and (found := gauge(one.container)):
                 self._gauges[one.container] = (one, found)
+            if one.action == "oom" and one.container in self._gauges:
+                self._gauges[one.container][1].look()  # at its peak; the control group of a container goes with it
             if one.action in ENDS:
                 for project, caller in list(self._callers.items()):
                     if _belongs(one, project):
