@@ -149,6 +149,7 @@ class Lane:
             services=services,
             failure=failure,
             log=junit.with_name("pytest.log"),
+            running=pytesting.running(junit.parent),
             root=suite.root,
         )
 

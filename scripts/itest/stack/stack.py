@@ -186,8 +186,8 @@ class Stack:
             hint = schema.nearest(name, self.suite.services)
             raise ItestError("usage", f"suite {self.suite.name}: no service {name}", hint=hint, cause="config")
         if name not in self.containers:
-            hint = f"start it: make up SUITE={self.suite.name}"
-            raise ItestError("service", f"service {name} of {self.name}: it has no container", hint=hint, cause="missing")
+            problem, hint = f"service {name} of {self.name}: it has no container", f"make up SUITE={self.suite.name}"
+            raise ItestError("service", problem, hint=hint, cause="missing")
         return self.suite.services[name]
 
     def _target(self, name: str) -> Target:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -46,6 +46,13 @@ class Gauge:
             return
         self.before, self.last = self.last, Usage(time.time(), memory, cpu)
         self.peak = max(self.peak, memory)
+
+    def exhaust(self) -> None:
+        """Note that it has just used all that it may: by now the kernel has taken from it."""
+        self.look()
+        if self.last and self.limit:
+            self.last = replace(self.last, memory=self.limit)
+            self.peak = self.limit
 
     @property
     def load(self) -> float:

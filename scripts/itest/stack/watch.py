@@ -105,7 +105,7 @@ class Watch:
             if one.action == "start" and (found := gauge(one.container)):
                 self._gauges[one.container] = (one, found)
             if one.action == "oom" and one.container in self._gauges:
-                self._gauges[one.container][1].look()  # at its peak; the control group of a container goes with it
+                self._gauges[one.container][1].exhaust()
             if one.action in ENDS:
                 for project, caller in list(self._callers.items()):
                     if _belongs(one, project):

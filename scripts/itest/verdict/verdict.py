@@ -36,17 +36,19 @@ def judge(
     services: Mapping[str, ServiceStart],
     failure: StageFailure | None = None,
     log: Path | None = None,
+    running: str = "",
     root: Path | None = None,
 ) -> SuiteResult:
     """The result of a suite whose pytest was started.
 
     log:     what pytest printed; it tells why where there is no report. root: the repository's, to shorten paths.
+    running: the tests that had begun and not ended when it did.
     failure: what the toolkit saw with its own eyes meanwhile (a service died, the deadline passed, Ctrl-C).
              It outranks what pytest says, because tests fail for it.
     """
     told = report.read_suite(junit, root)
     printed = log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else ""
-    verdict = suite_verdict(suite, pytest_exit, told, printed, root)
+    verdict = suite_verdict(suite, pytest_exit, told, printed, root, running)
     status, skipped = verdict.status, ""
     if failure:
         status = _status(failure)
@@ -81,11 +83,17 @@ def run_category(results: Sequence[SuiteResult], *others: Category | None) -> Ca
 
 
 def suite_verdict(
-    suite: str, pytest_exit: int | None, told: Report, printed: str = "", root: Path | None = None
+    suite: str,
+    pytest_exit: int | None,
+    told: Report,
+    printed: str = "",
+    root: Path | None = None,
+    running: str = "",
 ) -> Verdict:
     """How a suite ended whose pytest left with this code (None or negative as subprocess gives it) and this report.
 
     printed: pytest's output, for what stands in no report. root: the repository's, to shorten the paths in it.
+    running: the tests that had begun and not ended.
     Green needs both: exit code 0 and a whole report without a failed test.
     """
     killed_by = _signal(pytest_exit)
@@ -94,11 +102,16 @@ def suite_verdict(
         hint = f"run the suite again: make itest SUITE={suite}"
         return Verdict("interrupted", "interrupted", "interrupted", f"tests of {suite}: interrupted", hint)
     if killed_by or pytest_exit is None:
-        return _crashed(suite, killed_by, told)
+        return _crashed(suite, killed_by, told, running)
     if pytest_exit == _INTERNAL:
         return _broken(suite, told, printed, root)
     if pytest_exit == _USAGE and not collection:  # a node id of a module that can't be imported is no wrong argument
         return _refused(suite, told, printed, root)
+    if told.problem and running:
+        message = (
+            f"tests of {suite}: {running} ended pytest with exit code {pytest_exit}"
+        )
+        return Verdict("error", _category(told), "crash", message, f"run it alone: {_again(suite, running)}")
     if told.problem:
         message = f"tests of {suite}: the report {told.problem}, though pytest exited {pytest_exit}"
         return Verdict("error", _category(told), "report", message, f"see where it stops: {_again(suite, '-v')}")
@@ -126,8 +139,9 @@ def _failed(suite: str, pytest_exit: int, told: Report) -> Verdict:
     return Verdict("failed", category, cause, _with(message, first.message), hint)
 
 
-def _crashed(suite: str, killed_by: int | None, told: Report) -> Verdict:
+def _crashed(suite: str, killed_by: int | None, told: Report, running: str) -> Verdict:
     how = "pytest ended without an exit code" if killed_by is None else f"pytest was killed by {_name(killed_by)}"
+    how += f" while {running} ran" if running else ""
     if killed_by == signal.SIGKILL:
         message = f"tests of {suite}: {how}: the machine ran out of memory, or somebody killed it"
         hint = f"use fewer workers or more memory: {_again(suite, '-n 1')}; `dmesg` tells if it was the OOM killer"

@@ -625,15 +625,15 @@ TESTS = [
     Fault(
         "a test that kills its process",
         "test/crash",
-        "tests of faulty: pytest was killed by SIGSEGV",
+        "tests of faulty: pytest was killed by SIGSEGV while tests/faulty/test_faulty.py::test_it ran",
         "see which test it was: make itest SUITE=faulty ARGS='-v -x'",
         test="import os\ndef test_it(): os.kill(os.getpid(), 11)",
     ),
     Fault(
         "a test that leaves without a word",
-        "test/report",
-        "tests of faulty: the report is missing, though pytest exited 7",
-        "make itest SUITE=faulty ARGS='-v'",
+        "test/crash",
+        "tests of faulty: tests/faulty/test_faulty.py::test_it ended pytest with exit code 7",
+        "run it alone: make itest SUITE=faulty ARGS='tests/faulty/test_faulty.py::test_it'",
         test="import os\ndef test_it(): os._exit(7)",
     ),
 ]

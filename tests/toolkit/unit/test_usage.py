@@ -61,6 +61,13 @@ def test_memory_without_cache_its_peak_its_limit_and_the_load_between_two_looks(
     assert one.limit == 0
 
 
+def test_what_runs_out_of_memory_has_used_its_limit(tmp_path):
+    version_2(tmp_path, MIB, 1.0, str(16 * MIB))
+    one = gauge(ID, tmp_path)
+    one.exhaust()
+    assert (one.last.memory, one.peak) == (16 * MIB, 16 * MIB)
+
+
 def test_of_a_container_that_is_gone_the_last_look_stays(tmp_path):
     version_2(tmp_path, MIB, 1.0, "max")
     one = gauge(ID, tmp_path)
