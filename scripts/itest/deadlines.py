@@ -69,5 +69,5 @@ class Limits:
         return Deadline(f"{suite}:", self.suite, "ITEST_SUITE_TIMEOUT")
 
     def of_stage(self, whose: str, stage: str) -> Deadline:
-        """That of a stage of `suite api`, or of `run`."""
-        return Deadline(f"{whose}: stage {stage}", self.stage, "ITEST_STAGE_TIMEOUT")
+        """That of a stage of `suite api`, or of `run`. None for pytest's: each test has one, and the suite."""
+        return Deadline(f"{whose}: stage {stage}", self.stage * (stage != "pytest"), "ITEST_STAGE_TIMEOUT")

@@ -100,7 +100,7 @@ class Lane:
         folder = witness.folder
         self._go_on(suite, keeper)
         one = PytestRun(self.arguments, junit, folder / "pytest.log", self.live, self.masker)
-        ends = (self.cancelled.is_set, keeper.passed.is_set)
+        ends = (self.cancelled.is_set, keeper.passed.is_set, lambda: witness.hopeless)
         timed = stack.timed("pytest")
         with self.console.stage(suite.name, "pytest") as line, keeper.stage("pytest"), timed, witness.watching():
             with self.console.suspended() if self.live else nullcontext():  # the tests own the terminal meanwhile

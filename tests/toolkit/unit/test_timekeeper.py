@@ -47,6 +47,12 @@ def test_limits_are_multiplied_and_a_debugger_has_none():
     assert (debugging.stage, debugging.suite, debugging.run) == (0, 0, 0)
 
 
+def test_the_tests_stage_has_no_limit_of_its_own_as_each_test_and_the_suite_have_one():
+    limits = Limits(stage=5, suite=9)
+    assert limits.of_stage("suite api", "pytest").seconds == 0
+    assert (limits.of_stage("suite api", "ready").seconds, limits.of_suite("suite api").seconds) == (5, 9)
+
+
 def test_a_run_counts_from_its_beginning():
     assert Limits(run=10, began=time.monotonic() - 20).run_left < 0
 
