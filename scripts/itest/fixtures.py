@@ -51,8 +51,13 @@ def _disturb(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest)
 @pytest.hookimpl(trylast=True)  # when fixtures of the whole session have closed what is theirs
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tell of connections that tests have left open."""
-    stacks = session.config.stash[STACKS]
-    controller.tell(session.config, [note for _, isolation in stacks.open.values() for note in isolation.leaked()])
+    notes: list[str] = []
+    for stack, isolation in session.config.stash[STACKS].open.values():
+        try:
+            notes += isolation.leaked()
+        except ItestError as error:
+            notes.append(f"{stack.name}: whether tests left connections open is not known: {error.message}")
+    controller.tell(session.config, notes)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from itest import pytesting
+from itest.containers import Container
 from itest.doors import DOOR
 from itest.errors import ItestError
 from itest.stack import deaths, egress, worker
@@ -94,19 +95,25 @@ class Witness:
             failed=self.died_at or time.time(),
             again=capsule.command(self.stack.suite, again),
             by_hand=capsule.command(self.stack.suite, (), "up"),
-            containers={
-                f"{name}.worker{one.slot}" if one.slot else name: container
-                for one in (self.stack, *self.workers)
-                for name, container in one.containers.items()
-            },
+            containers=self._containers(),
             readiness=self.stack.readiness,
             timeline=self.watch.timeline(self.stack.name),
             gauges=self.watch.gauges(self.stack.name),
-            logs=self.logs,
+            logs={name: self.logs[name] for name in self._containers() if name in self.logs},
             versions=self.versions,
         )
         path = capsule.keep(self.folder, result.failure, seen, self.masker)
         return replace(result, failure=replace(result.failure, evidence=path.relative_to(root)))
+
+    def _containers(self) -> dict[str, Container]:
+        """In the order in which they start; of workers as `shop.worker2`, which is how their logs are called, too."""
+        order = [*self.stack.suite.stores, *self.stack.suite.services]
+        return {
+            f"{name}.worker{one.slot}" if one.slot else name: one.containers[name]
+            for one in (self.stack, *self.workers)
+            for name in dict.fromkeys(order)
+            if name in one.containers
+        }
 
     def _dead(self, stacks: Sequence[Stack]) -> list[deaths.Death]:
         return deaths.found(stacks, deaths.meant_by(self.folder / pytesting.ANNOUNCED))

@@ -23,7 +23,7 @@ from itest.verdict.results import StageFailure
 TAIL = 40  # lines of each service's log
 WIDTH = 500  # characters of such a line
 AFTER = 0.5  # seconds after the failure from which a log tells nothing more of its reason
-HEALTH = 3  # health checks of a service that is not healthy
+HEALTH = 3  # failed health checks of a service
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")  # as docker puts it before each line of a log
 
 
@@ -85,8 +85,8 @@ def _service(name: str, container: Container, seen: Seen) -> dict[str, Any]:
     facts: dict[str, Any] = {"state": container.summary, "image": container.image, "restarts": container.restarts}
     if ready := seen.readiness.get(name):
         facts |= {"ready_s": round(ready.ready_s, 3), "attempts": ready.attempts}
-    if container.health not in ("", "healthy"):
-        facts["health"] = list(collapsed(container.health_log))[-HEALTH:]
+    if failed := [line for line in container.health_log if not line.startswith("exit 0: ")]:
+        facts["health"] = list(collapsed(failed))[-HEALTH:]
     if (gauge := seen.gauges.get(name)) and gauge.last:
         facts["usage"] = {
             "at": round(gauge.last.when - seen.failed, 3),

@@ -108,9 +108,7 @@ def suite_verdict(
     if pytest_exit == _USAGE and not collection:  # a node id of a module that can't be imported is no wrong argument
         return _refused(suite, told, printed, root)
     if told.problem and running:
-        message = (
-            f"tests of {suite}: {running} ended pytest with exit code {pytest_exit}"
-        )
+        message = f"tests of {suite}: {running} ended pytest with exit code {pytest_exit}"
         return Verdict("error", _category(told), "crash", message, f"run it alone: {_again(suite, running)}")
     if told.problem:
         message = f"tests of {suite}: the report {told.problem}, though pytest exited {pytest_exit}"

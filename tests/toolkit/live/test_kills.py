@@ -62,7 +62,7 @@ def tiny(shared_checkout):
 def neighbour(checkout) -> Iterator[str]:
     """A run that goes on meanwhile, and must end well. Gives its id."""
     holding = checkout.path / "holding"
-    process = checkout.start("run", "--suite", "long")
+    process = checkout.start("run", "--suite", "long", ITEST_TEST_TIMEOUT="0", ITEST_SUITE_TIMEOUT="0")
     try:
         eventually(lambda: holding.exists() or process.poll() is not None, timeout=60)
         assert process.poll() is None, process.communicate()[0]

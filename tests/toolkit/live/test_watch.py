@@ -93,6 +93,16 @@ def test_what_fails_for_a_dead_service_is_marked_and_the_rest_is_not_run(mortal,
     assert shared is bool(workers)
 
 
+def test_a_database_that_dies_takes_nothing_with_it_that_would_hide_it(shared_checkout):
+    """Cleaning up after the tests, and looking for what they left open, needs it."""
+    shared_checkout.write("tests/database/test_a_kill.py", KILLING + "def test_it(stack, db): kill(stack, 'postgres')")
+    ended = shared_checkout.run("run", "--suite", "database")
+
+    assert ended.code == 5, ended.output
+    assert "database: service postgres: exited with code 137 (killed, SIGKILL) during the tests" in ended.output
+    assert "Traceback (most recent call last)" not in ended.output
+
+
 def test_a_service_that_no_test_needs_ends_the_suite_all_the_same(mortal, shared_checkout):
     test = """
 def test_that_kills(stack):
