@@ -134,13 +134,10 @@ def _has_done(stack: Stack, container: Container) -> bool:
 
 
 def _problem(container: Container, suite: str) -> tuple[str, str, str] | None:
-    state = container.state
-    if state.get("OOMKilled"):
-        return verdict(container, suite)
-    if state["Status"] in ("exited", "dead"):
-        hint = "the log says why; a test that means to end a service calls stack.kill or stack.stop"
-        return "exited", f"exited with {meaning(state['ExitCode'])}", hint
     problem = verdict(container, suite)
+    if problem and problem[0] == "exited":
+        hint = f"{problem[2]}; a test that means to end a service calls stack.kill or stack.stop"
+        return "exited", f"exited with {meaning(container.state['ExitCode'])}", hint
     return problem if problem and problem[0] in ("oom", "restarting") else None
 
 
