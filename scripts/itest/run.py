@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,11 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from itest import bake, compose, data, errors, images, leases, pytesting, runs, verdict
+from itest import bake, compose, data, errors, images, leases, passwords, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.deadlines import Limits
 from itest.errors import ItestError
-from itest.images.build import pip_settings
 from itest.interrupts import PATIENCE, Interrupts
 from itest.lane import Lane
 from itest.lanes import LATE, run_all
@@ -30,7 +28,7 @@ from itest.stack import capacity
 from itest.stack.sweep import sweep
 from itest.stack.unblock import of_this_process
 from itest.stack.watch import Watch
-from itest.suite import envfile, workers
+from itest.suite import workers
 from itest.suite.resolved import fixed_ports
 from itest.suite.suite import Suite
 from itest.timekeeper import Subject, Timekeeper
@@ -107,7 +105,7 @@ def _go(
     console.note(f"itest {one.id}: {', '.join(suite.name for suite in progress.suites)}")
     progress.versions = _versions(engine.ensure(console.note))
     sweep(root, console.note)
-    _make_secrets(progress.suites, arguments, progress.masker)
+    passwords.make(progress.suites, arguments, progress.masker)
     os.environ.update(leases.variables(root, one.id, keep=settings.keep))
     for suite in progress.suites:
         progress.masker.learn(known.in_config(suite.config, root))
@@ -187,20 +185,6 @@ def _share_a_port(chosen: Sequence[Suite]) -> bool:
     """Whether two suites publish the same fixed port, as with PROFILE=dev: then they take turns."""
     ports = [port for suite in chosen for _, _, port in fixed_ports(suite.config)]
     return len(ports) > len(set(ports))
-
-
-def _make_secrets(chosen: Sequence[Suite], arguments: Sequence[str], masker: Masker) -> None:
-    """Give every secret variable of the layers a random value, unless the caller set one.
-
-    The masker learns these, and what is secret in env files, pytest's arguments and what builds get from the host.
-    """
-    names = {name for suite in chosen for name in suite.secret_names}
-    for name in names:
-        os.environ.setdefault(name, secrets.token_hex(16))
-    files = [envfile.read(suite.root, path).values for suite in chosen for path in suite.env_files]
-    given = [os.environ, *files, pip_settings()]
-    masker.learn((os.environ[name] for name in names), known.in_command(arguments), *map(known.in_variables, given))
-    masker.learn(known.in_file(Path(os.environ.get("ITEST_PIP_ENV", ""))))
 
 
 def _conclude(root: Path, console: Console, one: Run, progress: _Progress, error: ItestError | None) -> int:
