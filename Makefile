@@ -60,7 +60,7 @@ clean: ## remove this checkout's kept stacks, bakes, results and caches
 ##@ This repository
 test: ## the toolkit's own tests, unit and live
 	@$(if $(wildcard tests/toolkit),,$(error make test: tests/toolkit, the toolkit's own tests, is not in this repository; `make itest` runs its suites))$(VENV) -m pytest -n 3 tests/toolkit $(value ITEST_ARGS)
-soak: ## the tests that take long, whole: 10,000 that try to leak, 134 kills, 20 stacks at once
+soak: ## the tests that take long, whole: 10,000 that try to leak, 100 kills, 20 stacks at once
 	@ITEST_SLOW=1 $(VENV) -m pytest -m soak tests/toolkit/live $(value ITEST_ARGS)
 lint: ## ruff and mypy
 	@$(VERB)/lint.py
