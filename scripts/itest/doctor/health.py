@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from itest.doctor.budget import Chain, Healthcheck, chains, healthcheck
-from itest.doctor.finding import Finding, Severity
+from itest.doctor.finding import Finding
 from itest.doctor.subject import Config, Subject
+from itest.suite.services import COMPLETED
 
 SLOW_LOOKS = 1.0  # seconds between two looks at a service that starts, beyond which they cost
 IMPATIENT = 10.0  # seconds that a service gets at the least: a busy CI machine is that slow
@@ -22,11 +23,12 @@ def examine(subject: Subject) -> Iterator[Finding]:
     awaited = dict(_awaited(subject))
     for name, service in subject.services:
         check = checks[name]
-        if once := _runs_once(name, service, awaited):
-            yield _one_shot(subject, name, once)
-        elif check is None:
+        ends = awaited.get(name) == COMPLETED  # as they expect: it needs no healthcheck
+        if not ends and _sounds_as_if_it_ended(service):
+            yield _one_shot(subject, name)
+        elif check is None and not ends:
             yield _missing(subject, name, service, awaited.get(name, ""))
-        else:
+        elif check:
             yield from _timing(subject, name, check)
         yield from _races(subject, name, service, checks)
 
@@ -42,7 +44,7 @@ def healthchecks(subject: Subject) -> dict[str, Healthcheck | None]:
 
 def _awaited(subject: Subject) -> Iterator[tuple[str, str]]:
     """Services that another waits for, with the strictest condition of all."""
-    rank = ("service_started", "service_healthy", "service_completed_successfully")
+    rank = ("service_started", "service_healthy", COMPLETED)
     said = [(other, one["condition"]) for _, service in subject.services for other, one in _needs(service)]
     for name in dict.fromkeys(other for other, _ in said):
         yield name, max((condition for other, condition in said if other == name), key=rank.index)
@@ -52,22 +54,20 @@ def _needs(service: Config) -> Iterator[tuple[str, Config]]:
     yield from (service.get("depends_on") or {}).items()
 
 
-def _runs_once(name: str, service: Config, awaited: Config) -> Severity | None:
-    """`error` for one that others expect to end; `warning` for one that is not to be restarted, with a command that
-    sounds as if it ended."""
-    if awaited.get(name) == "service_completed_successfully":
-        return "error"
+def _sounds_as_if_it_ended(service: Config) -> bool:
+    """One that is not to be restarted, without a healthcheck, and with such a word in its command."""
     words = " ".join([*(service.get("entrypoint") or []), *(service.get("command") or [])])
-    ends = service.get("restart") == "no" and not service.get("healthcheck") and ENDS.search(words)
-    return "warning" if ends else None
+    return service.get("restart") == "no" and not service.get("healthcheck") and bool(ENDS.search(words))
 
 
-def _one_shot(subject: Subject, name: str, severity: Severity) -> Finding:
+def _one_shot(subject: Subject, name: str) -> Finding:
     place, what = subject.at_service(name, "command"), f"`{name}` ends when its work is done"
     why = "a run takes that for a crash; so does `docker compose up --wait` where nothing waits for its end"
-    mend = "let x-itest do its work (`migrations:`, `fixtures:`), or end its command with `&& touch /tmp/done && exec"
-    mend += " tail -f /dev/null`, with a healthcheck on that file, and wait for service_healthy"
-    return subject.finding(severity, "one-shot", place, what, why, mend)
+    mend = (
+        "have those that need it wait for it by `condition: service_completed_successfully`, or let x-itest do its work"
+    )
+    mend += " (`migrations:`, `fixtures:`)"
+    return subject.finding("warning", "one-shot", place, what, why, mend)
 
 
 def _missing(subject: Subject, name: str, service: Config, condition: str) -> Finding:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from itest.errors import ItestError
-from itest.stack.probes import Unpublished
 from itest.stack.stack import Stack
 
 
@@ -25,8 +24,6 @@ def reached(stack: Stack, service: str) -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, redis.ConnectionError, redis.TimeoutError) as error:
         raise _unreachable(stack, service, " ".join(str(error).split())) from error
-    except Unpublished as error:
-        raise _unreachable(stack, service, str(error)) from error
     except ItestError as error:
         if error.category != "service" or error.cause == "unreachable":
             raise

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from itest.errors import ItestError
-from itest.stack.probes import Unpublished, innermost
-from itest.stack.stack import Stack
+from itest.stack.probes import innermost
+from itest.stack.stack import UNPUBLISHED, Stack
 
 PORT = 15672  # of the management plugin
 TIMEOUT = 5.0  # seconds that an answer may take
@@ -28,11 +28,13 @@ class Management:
         self.vhost = unquote(address.path[1:])
         try:
             self._url = "http://{}:{}/api/".format(*stack.endpoint(service, PORT))
-        except Unpublished as error:
+        except ItestError as error:
+            if error.cause != UNPUBLISHED:
+                raise
             hint = (
                 "only the management API knows all queues: it takes an image with that plugin, and its port published"
             )
-            raise ItestError("usage", f"service {service}: {error}", hint=hint, cause="config") from error
+            raise ItestError("usage", error.message, hint=hint, cause="config") from error
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of the environment must not come between us and loopback
         self._session.auth = (unquote(address.username or ""), unquote(address.password or ""))

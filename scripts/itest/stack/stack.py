@@ -11,11 +11,13 @@ from itest import containers
 from itest.compose import Project
 from itest.containers import Container
 from itest.errors import ItestError
-from itest.stack.probes import Target
+from itest.stack.probes import Target, Unpublished
 from itest.stack.ready import Readiness, wait_ready
 from itest.suite import schema
 from itest.suite.kinds import KINDS, Endpoint, postgres_dsn
 from itest.suite.suite import Service, Suite
+
+UNPUBLISHED = "unpublished"  # the cause of an error
 
 
 @dataclass
@@ -44,8 +46,14 @@ class Stack:
         return self.project.name
 
     def endpoint(self, service: str, port: int | None = None) -> Endpoint:
-        """Host and port where a service's container port answers; port: default is that of its kind."""
-        return self._target(service).endpoint(port)
+        """Host and port where a service's container port answers; port: default is that of its kind.
+
+        Raises ItestError: service where it doesn't run, usage where the port is not published.
+        """
+        try:
+            return self._target(service).endpoint(port)
+        except Unpublished as error:
+            raise self._unreachable(service, str(error)) from error
 
     def url(self, service: str, path: str = "") -> str:
         """The base URL of an HTTP service, followed by path."""
@@ -189,6 +197,14 @@ class Stack:
             problem, hint = f"service {name} of {self.name}: it has no container", f"make up SUITE={self.suite.name}"
             raise ItestError("service", problem, hint=hint, cause="missing")
         return self.suite.services[name]
+
+    def _unreachable(self, name: str, words: str) -> ItestError:
+        container = self.containers[name]
+        if container.running:
+            hint = "publish it on loopback, as compose/layers/ does"
+            return ItestError("usage", f"service {name}: {words}", hint=hint, cause=UNPUBLISHED, service=name)
+        problem, hint = f"service {name}: it does not run ({container.summary})", f"make up SUITE={self.suite.name}"
+        return ItestError("service", problem, hint=f"{hint} starts it again", cause="exited", service=name)
 
     def _target(self, name: str) -> Target:
         return Target(self._service(name), self.containers[name], self.project_of(name))

@@ -133,6 +133,16 @@ def test_a_command_that_sounds_as_if_it_ended_is_a_warning_where_nothing_restart
     assert [(one.id, one.severity) for one in examine(text + '    restart: "no"\n')] == [("one-shot", "warning")]
 
 
+def test_one_that_others_expect_to_end_is_as_it_should_be(examine):
+    once = (
+        "  load:\n    extends: {file: defaults.yaml, service: defaults}\n    image: team/app:1.4\n    user: '999:999'\n"
+    )
+    once += "    mem_limit: 256m\n    restart: 'no'\n    command: [app, migrate]\n"
+    waits = "    depends_on: {load: {condition: service_completed_successfully}}\n"
+    assert examine(RIGHT + waits + once) == []
+    assert [one.id for one in examine(RIGHT + once)] == ["one-shot"]
+
+
 def test_a_port_that_a_profile_fixes_is_a_choice(examine, repo):
     text = RIGHT + '    ports: ["127.0.0.1:${APP_PORT:-}:8000"]\n'
     assert examine(text) == []
