@@ -112,8 +112,9 @@ class Project:
                 yield
         except DockerException as error:
             profile = ",".join(path.stem for path in self.env_files[1:])
+            suite = self.env_files[0].stem if self.env_files else "…"
             explained = refusals.explain(
-                error, category, cause, what, profile=profile, project=self.name, among=self.containers
+                error, category, cause, what, profile=profile, project=self.name, among=self.containers, suite=suite
             )
             raise explained from error
 

@@ -23,7 +23,7 @@ from itest.stack.stack import Stack
 from itest.stack.watch import Watch
 from itest.suite.suite import Suite
 from itest.timekeeper import Subject, Timekeeper
-from itest.verdict import atomic, evidence
+from itest.verdict import atomic, capsule, evidence
 from itest.verdict.mask import Masker
 from itest.verdict.results import ServiceStart, StageFailure, Status, SuiteResult
 from itest.witness import Witness
@@ -72,7 +72,7 @@ class Lane:
             except BaseException:
                 self._down(suite, stack, keeper)  # a bug keeps its traceback, and leaves no stack behind
                 raise
-            error = _interrupted(suite, folder) if self.cancelled.is_set() else keeper.error or error
+            error = self._interrupted(suite, folder) if self.cancelled.is_set() else keeper.error or error
             with keeper.stage("evidence"), stack.timed("evidence"):
                 error = witness.blame(error) or keeper.error
                 result = witness.testify(self._result(suite, stack, junit, exit_code, error))
@@ -150,6 +150,7 @@ class Lane:
             failure=failure,
             log=junit.with_name("pytest.log"),
             running=pytesting.running(junit.parent),
+            again=capsule.command(suite),
             root=suite.root,
         )
 
@@ -165,15 +166,14 @@ class Lane:
     def _go_on(self, suite: Suite, keeper: Timekeeper) -> None:
         """Before a stage: raise where there shall be no other."""
         if self.cancelled.is_set():
-            raise _interrupted(suite, self.run.folder / suite.name)
+            raise self._interrupted(suite, self.run.folder / suite.name)
         keeper.check()
 
-
-def _interrupted(suite: Suite, folder: Path) -> ItestError:
-    """An interrupt, with the test that ran when it came."""
-    test = pytesting.running(folder)
-    problem = f"suite {suite.name}: interrupted{f' while {test} ran' if test else ''}"
-    return ItestError("interrupted", problem, hint=f"make itest SUITE={suite.name}", cause="interrupted")
+    def _interrupted(self, suite: Suite, folder: Path) -> ItestError:
+        """An interrupt, with the test that ran when it came."""
+        test = pytesting.running(folder)
+        problem = f"suite {suite.name}: interrupted{f' while {test} ran' if test else ''}"
+        return ItestError("interrupted", problem, hint=capsule.command(suite, self.arguments), cause="interrupted")
 
 
 def _remove(stack: Stack) -> None:

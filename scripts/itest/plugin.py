@@ -140,7 +140,8 @@ def _blame_dead(item: pytest.Item, stack: Stack) -> None:
     for name, value in (("itest.category", error.category), ("itest.cause", error.cause)):
         if (name, value) not in item.user_properties:
             item.user_properties.append((name, value))
-    item.add_report_section("test", "stdout of itest, what is to blame for this", f"{error}\n")
+    told = error.message if item.session.shouldstop else str(error)  # in full once
+    item.add_report_section("test", "stdout of itest, what is to blame for this", f"{told}\n")
     item.session.shouldstop = error.message
 
 

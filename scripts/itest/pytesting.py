@@ -52,7 +52,7 @@ def run(stack: Stack, one: PytestRun, ends: Sequence[Callable[[], bool]]) -> int
     suite = stack.suite
     command = [sys.executable, "-m", "pytest", "--no-header", f"--junitxml={one.junit}"]
     command += ["-o", f"cache_dir={suite.root / CACHE / suite.name}", "-o", "junit_family=xunit2"]
-    paths, options = _split(suite.root, one.arguments)
+    paths, options = split(suite.root, one.arguments)
     command += [*_paths_of(suite, paths), *options]
     environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}
     for note in NOTES:
@@ -125,14 +125,14 @@ def concerns(suite: Suite, others: Sequence[Suite], arguments: Sequence[str]) ->
 
     A path belongs to the suite that holds it, a folder to all that it holds; `--lf` means what failed in any of them.
     """
-    if not _paths_of(suite, _split(suite.root, arguments)[0]):
+    if not _paths_of(suite, split(suite.root, arguments)[0]):
         return False
     if "--lf" in arguments or "--last-failed" in arguments:
         return _has_failed(suite) or not any(map(_has_failed, others))
     return True
 
 
-def _split(root: Path, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split(root: Path, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Files, folders and node ids; and all the rest. `-k migrations` names no path, whatever folders there are."""
     paths: list[str] = []
     options: list[str] = []

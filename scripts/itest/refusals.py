@@ -39,6 +39,7 @@ def explain(
     profile: str,
     project: str = "",
     among: Callable[[], Mapping[str, Container]] = dict,
+    suite: str = "…",
     port: Callable[[int], Holder] = holders.of_port,
     networks: Callable[[], Holder] = holders.of_networks,
 ) -> ItestError:
@@ -46,6 +47,7 @@ def explain(
 
     category, cause: where docker's words are none that are known. profile: what the stack was started with, if any.
     project, among: the compose project, and what gets its containers by service: one of them may be to blame.
+    suite: the one that a hint tells to start by hand.
     port, networks: say who has one, and them.
     """
     output = error.stderr or error.stdout or ""
@@ -64,16 +66,16 @@ def explain(
         if phrase in words:
             return ItestError(its_category, f"{what}: {states.plain(words)}", hint=hint, cause=its_cause)
     hint = "" if category == "usage" else "make doctor looks for what is wrong here"
-    if category == "service" and (blamed := _blamed(words, output, project, among())):
+    if category == "service" and (blamed := _blamed(words, output, project, among(), suite)):
         return blamed
     return ItestError(category, f"{what}: {states.plain(words)}", hint=hint, cause=cause)
 
 
-def _blamed(words: str, output: str, project: str, among: Mapping[str, Container]) -> ItestError | None:
+def _blamed(words: str, output: str, project: str, among: Mapping[str, Container], suite: str) -> ItestError | None:
     """The service that could not start, or that another one waited for in vain; None where that can't be told."""
     if awaited := AWAITED.search(words):
         one = next((one for one in among.values() if awaited[1] in (one.service, one.name)), None)
-        if one and (problem := states.verdict(one)):
+        if one and (problem := states.verdict(one, suite)):
             cause, told, hint = problem
             told = told.removesuffix(" before it was ready")
             return _at_fault(one, cause, f"{told}, and what depends on it was not started", hint)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itest.containers import Container
 
 LOOK = "the log says why; `make up SUITE={suite}` starts the same stack and leaves it, to look around"
+ENOUGH = 256  # MiB for most services, to find out what one needs
 SAID = 60  # characters of what a healthcheck said in a message, which has one line; the evidence has all of it
 COMMAND = "correct `command` or `entrypoint` of {service} in its layer, or the image {image}"
 
@@ -123,7 +124,8 @@ def _out_of_memory(container: Container) -> tuple[str, str, str]:
     limit = container.memory >> 20
     variable = f"{container.service.upper().replace('-', '_')}_MEMORY"
     words = f"was killed for using more memory than its mem_limit of {limit} MiB"
-    return "oom", words, f"raise mem_limit in its layer, by {variable}={2 * limit}m where it reads that variable"
+    more = max(2 * limit, ENOUGH)
+    return "oom", words, f"raise mem_limit in its layer, by {variable}={more}m where it reads that variable"
 
 
 def _unhealthy(container: Container, suite: str) -> tuple[str, str, str]:

@@ -75,8 +75,8 @@ class Witness:
             when = deaths.DURING if "pytest" in self.stack.timings else deaths.BEFORE
             error = deaths.blamed(error, dead, when) or self.death
             self.died_at = self.died_at or (dead[0].when if dead else 0.0)
-            for broken in filter(None, map(deaths.cannot_check, self.stack.containers.values())):
-                self.note(f"{self.stack.suite.name}: a healthcheck cannot run, `up --wait` would fail: {broken}")
+            for broken in filter(None, map(deaths.never_healthy, self.stack.containers.values())):
+                self.note(f"{self.stack.suite.name}: `docker compose up --wait` would fail: {broken}")
             for one in (self.stack, *self.workers):
                 self.logs |= evidence.keep_logs(self.folder, one, self.masker)
             wanted_out = self._tell_egress()
@@ -90,7 +90,9 @@ class Witness:
         if result.failure is None:
             return result
         root, red = self.stack.suite.root, [case.id for case in result.report.red]
-        again = [*self.arguments, red[0]] if red and result.status == "failed" else self.arguments
+        again = self.arguments
+        if red and result.status == "failed":
+            again = [*pytesting.split(root, self.arguments)[1], red[0]]
         seen = Seen(
             failed=self.died_at or time.time(),
             again=capsule.command(self.stack.suite, again),

@@ -14,6 +14,7 @@ from itest.states import meaning, plain, verdict
 
 TAIL = 15  # lines of the log that are shown at once
 TOGETHER = 1.0  # seconds: docker may note the end of whoever died of it before the end of what it died of
+REMEMBERED = 5  # health checks that docker keeps of a container
 BEFORE, DURING = "while the stack started", "during the tests"
 # What is told of everybody's doing, or of the person's: a dead service explains none of it.
 NOT_FOR_IT = ("interrupted", "usage", "image")
@@ -102,11 +103,19 @@ def meant_by(announced: Path) -> set[str]:
     return {service for service, verb in last.items() if verb in ("kill", "stop")}
 
 
-def cannot_check(container: Container) -> str:
-    """Why a container's healthcheck can't even run, "" when it can. Plain `docker compose up --wait` fails for it."""
+def never_healthy(container: Container) -> str:
+    """What keeps a healthcheck from ever succeeding, which plain `docker compose up --wait` waits for; "" for nothing.
+
+    Known of one that can't even run, or that has failed as often as docker remembers.
+    """
     entries = (container.state.get("Health") or {}).get("Log") or []
-    broken = [entry["Output"].strip() for entry in entries if entry["ExitCode"] in (-1, 126, 127)]
-    return plain(broken[-1]) if broken else ""
+    broken = [entry for entry in entries if entry["ExitCode"] in (-1, 126, 127)]
+    words = plain((broken or entries or [{"Output": ""}])[-1]["Output"])
+    if broken:
+        return f"the healthcheck of {container.service} cannot run: {words}"
+    if container.running and len(entries) >= REMEMBERED and all(entry["ExitCode"] for entry in entries):
+        return f"the healthcheck of {container.service} has not succeeded once{f': {words}' if words else ''}"
+    return ""
 
 
 def _deaths(stack: Stack, meant: Collection[str]) -> list[Death]:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from itest import data
 from itest.doors import DOOR
+from itest.errors import ItestError
 from itest.stack import deaths, door, startup
 from itest.stack.ready import wait_ready
 from itest.stack.stack import Stack
@@ -71,7 +72,17 @@ def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) ->
     """
     plan = data.plan(stack.suite)
     fill = data.reseed if plan.sealed else data.prepare
-    said = _fill(stack, plan, lambda services: _ready(stack, services, opener, factor), opener, fill)
+
+    def reach(services: tuple[str, ...]) -> None:
+        try:
+            _ready(stack, services, opener, factor)
+        except ItestError as error:
+            if error.cause == "exited":  # it may have been ready for days
+                error.message = error.message.removesuffix(" before it was ready")
+                error.hint = f"make up SUITE={stack.suite.name} starts it again; make logs says why it ended"
+            raise
+
+    said = _fill(stack, plan, reach, opener, fill)
     return "" if said in data.UNEVENTFUL else said
 
 

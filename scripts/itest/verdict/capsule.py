@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def keep(folder: Path, failure: StageFailure, seen: Seen, masker: Masker) -> Pat
     return folder / "failure.txt"
 
 
-def command(suite: Suite, arguments: Sequence[str], verb: str = "itest") -> str:
+def command(suite: Suite, arguments: Sequence[str] = (), verb: str = "itest") -> str:
     """What a person types to see the same: `make itest SUITE=api PROFILE=ci ARGS='-k refund'`."""
     profile = [f"PROFILE={path.stem}" for path in suite.env_files[1:]]
     given = [f"ARGS={shlex.quote(shlex.join(arguments))}"] if arguments else []
@@ -85,8 +86,9 @@ def _service(name: str, container: Container, seen: Seen) -> dict[str, Any]:
     facts: dict[str, Any] = {"state": container.summary, "image": container.image, "restarts": container.restarts}
     if ready := seen.readiness.get(name):
         facts |= {"ready_s": round(ready.ready_s, 3), "attempts": ready.attempts}
-    if failed := [line for line in container.health_log if not line.startswith("exit 0: ")]:
-        facts["health"] = list(collapsed(failed))[-HEALTH:]
+    # Those since it was last well: before that it had only begun.
+    if failed := list(takewhile(lambda line: not line.startswith("exit 0: "), reversed(container.health_log))):
+        facts["health"] = list(collapsed(reversed(failed)))[-HEALTH:]
     if (gauge := seen.gauges.get(name)) and gauge.last:
         facts["usage"] = {
             "at": round(gauge.last.when - seen.failed, 3),
@@ -122,7 +124,8 @@ def _state(name: str, facts: Mapping[str, Any]) -> str:
     if usage := facts.get("usage"):
         limit = f" of {usage['limit_mib']:.0f}" if usage["limit_mib"] else ""
         memory = f"{usage['memory_mib']:.0f}{limit} MiB of memory, at most {usage['peak_mib']:.0f}"
-        parts.append(f"{memory}; {usage['processors']:.2f} processors ({usage['at']:+.1f} s)")
+        when = f"{abs(usage['at']):.1f} s {'before' if usage['at'] < 0 else 'after'}"
+        parts.append(f"{memory}; {usage['processors']:.2f} processors, {when}")
     health = [f"\n  health: {line}" for line in facts.get("health", ())]
     return f"{name}: {'; '.join(parts)}{''.join(health)}"
 

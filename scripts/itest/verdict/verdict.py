@@ -37,18 +37,19 @@ def judge(
     failure: StageFailure | None = None,
     log: Path | None = None,
     running: str = "",
+    again: str = "",
     root: Path | None = None,
 ) -> SuiteResult:
     """The result of a suite whose pytest was started.
 
     log:     what pytest printed; it tells why where there is no report. root: the repository's, to shorten paths.
-    running: the tests that had begun and not ended when it did.
+    running: the tests that had begun and not ended when it did. again: the command that runs the suite.
     failure: what the toolkit saw with its own eyes meanwhile (a service died, the deadline passed, Ctrl-C).
              It outranks what pytest says, because tests fail for it.
     """
     told = report.read_suite(junit, root)
     printed = log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else ""
-    verdict = suite_verdict(suite, pytest_exit, told, printed, root, running)
+    verdict = suite_verdict(suite, pytest_exit, told, printed, root, running, again)
     status, skipped = verdict.status, ""
     if failure:
         status = _status(failure)
@@ -89,86 +90,88 @@ def suite_verdict(
     printed: str = "",
     root: Path | None = None,
     running: str = "",
+    again: str = "",
 ) -> Verdict:
     """How a suite ended whose pytest left with this code (None or negative as subprocess gives it) and this report.
 
     printed: pytest's output, for what stands in no report. root: the repository's, to shorten the paths in it.
-    running: the tests that had begun and not ended.
+    running: the tests that had begun and not ended. again: the command that runs the suite, with its profile.
     Green needs both: exit code 0 and a whole report without a failed test.
     """
+    again = again or f"make itest SUITE={suite}"
     killed_by = _signal(pytest_exit)
     collection = any(case.cause == "collection" for case in told.red)
     if killed_by == signal.SIGINT or (pytest_exit == _INTERRUPTED and not collection):
-        hint = f"run the suite again: make itest SUITE={suite}"
+        hint = f"run the suite again: {again}"
         return Verdict("interrupted", "interrupted", "interrupted", f"tests of {suite}: interrupted", hint)
     if killed_by or pytest_exit is None:
-        return _crashed(suite, killed_by, told, running)
+        return _crashed(suite, killed_by, told, running, again)
     if pytest_exit == _INTERNAL:
-        return _broken(suite, told, printed, root)
+        return _broken(suite, told, printed, root, again)
     if pytest_exit == _USAGE and not collection:  # a node id of a module that can't be imported is no wrong argument
-        return _refused(suite, told, printed, root)
+        return _refused(suite, told, printed, root, again)
     if told.problem and running:
         message = f"tests of {suite}: {running} ended pytest with exit code {pytest_exit}"
-        return Verdict("error", _category(told), "crash", message, f"run it alone: {_again(suite, running)}")
+        return Verdict("error", _category(told), "crash", message, f"run it alone: {_again(again, running)}")
     if told.problem:
         message = f"tests of {suite}: the report {told.problem}, though pytest exited {pytest_exit}"
-        return Verdict("error", _category(told), "report", message, f"see where it stops: {_again(suite, '-v')}")
+        return Verdict("error", _category(told), "report", message, f"see where it stops: {_again(again, '-v')}")
     if told.red:
-        return _failed(suite, pytest_exit, told)
+        return _failed(suite, pytest_exit, told, again)
     if pytest_exit in (_PASSED, _NO_TESTS) and not told.cases:
         return Verdict("skipped", message="no test selected")
-    return Verdict("passed") if pytest_exit == _PASSED else _contradicted(suite, pytest_exit)
+    return Verdict("passed") if pytest_exit == _PASSED else _contradicted(suite, pytest_exit, again)
 
 
-def _failed(suite: str, pytest_exit: int, told: Report) -> Verdict:
+def _failed(suite: str, pytest_exit: int, told: Report, again: str) -> Verdict:
     category = _category(told)
     # A test that failed for a leak or a dead service is the one to show: the others may have failed for it, too.
     first = next(case for case in told.red if (case.category or "test") == category)
     outcome = "passed with exit code 0, yet " if pytest_exit == _PASSED else ""
     message = f"tests of {suite}: {outcome}{len(told.red)} of {told.tests} failed, first {first.id}"
-    hint = f"run those alone: {_again(suite, '--lf')}"
+    hint = f"run those alone: {_again(again, '--lf')}"
     if first.cause == "timeout":
         hint = (
             "its traceback shows where it hung; more time: @pytest.mark.timeout(seconds), or ITEST_TEST_TIMEOUT for all"
         )
     if first.cause == "collection":
-        message, hint = f"tests of {suite}: {first.id} cannot be imported", _mend(suite, first.message)
+        message, hint = f"tests of {suite}: {first.id} cannot be imported", _mend(again, first.message)
     cause = first.cause if category == "test" or first.cause != "assertion" else category
     return Verdict("failed", category, cause, _with(message, first.message), hint)
 
 
-def _crashed(suite: str, killed_by: int | None, told: Report, running: str) -> Verdict:
+def _crashed(suite: str, killed_by: int | None, told: Report, running: str, again: str) -> Verdict:
     how = "pytest ended without an exit code" if killed_by is None else f"pytest was killed by {_name(killed_by)}"
     how += f" while {running} ran" if running else ""
     if killed_by == signal.SIGKILL:
         message = f"tests of {suite}: {how}: the machine ran out of memory, or somebody killed it"
-        hint = f"use fewer workers or more memory: {_again(suite, '-n 1')}; `dmesg` tells if it was the OOM killer"
+        hint = f"use fewer workers or more memory: {_again(again, '-n 1')}; `dmesg` tells if it was the OOM killer"
     else:
-        message, hint = f"tests of {suite}: {how}", f"see which test it was: {_again(suite, '-v -x')}"
+        message, hint = f"tests of {suite}: {how}", f"see which test it was: {_again(again, '-v -x')}"
     return Verdict("error", _category(told), "crash", message, hint)
 
 
-def _refused(suite: str, told: Report, printed: str, root: Path | None) -> Verdict:
+def _refused(suite: str, told: Report, printed: str, root: Path | None, again: str) -> Verdict:
     """Exit code 4 has two meanings: arguments that pytest doesn't take, and a conftest.py that it can't load."""
     if why := reason.raised(printed, root):
         broken = reason.conftest(printed, root) or "a conftest.py or a plugin"
         message = f"tests of {suite}: {broken} cannot be imported: {why}"
-        return Verdict("error", _category(told), "collection", message, _mend(suite, why))
+        return Verdict("error", _category(told), "collection", message, _mend(again, why))
     message = _with(f"tests of {suite}: pytest refused its arguments", reason.refused(printed, root))
     return Verdict("error", "usage", "pytest", message, "correct ARGS, or addopts in pyproject.toml")
 
 
-def _broken(suite: str, told: Report, printed: str, root: Path | None) -> Verdict:
+def _broken(suite: str, told: Report, printed: str, root: Path | None, again: str) -> Verdict:
     detail = next((case.message for case in told.red if case.cause == "plugin"), "")
     message = _with(
         f"tests of {suite}: a plugin or a conftest.py crashed pytest", reason.raised(printed, root) or detail
     )
-    return Verdict("error", _category(told), "plugin", message, f"see the traceback: {_again(suite, '-x')}")
+    return Verdict("error", _category(told), "plugin", message, f"see the traceback: {_again(again, '-x')}")
 
 
-def _contradicted(suite: str, pytest_exit: int) -> Verdict:
+def _contradicted(suite: str, pytest_exit: int, again: str) -> Verdict:
     message = f"tests of {suite}: pytest exited {pytest_exit}, but no test in its report failed"
-    hint = f"a plugin (a coverage threshold?) or an exit() in a test did that: {_again(suite, '-v')}"
+    hint = f"a plugin (a coverage threshold?) or an exit() in a test did that: {_again(again, '-v')}"
     return Verdict("error", "test", "exit", message, hint)
 
 
@@ -197,13 +200,13 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _again(suite: str, arguments: str) -> str:
-    return f"make itest SUITE={suite} ARGS='{arguments}'"
+def _again(again: str, arguments: str) -> str:
+    return f"{again} ARGS='{arguments}'"
 
 
-def _mend(suite: str, why: str) -> str:
+def _mend(again: str, why: str) -> str:
     package = " (a package that is missing: add it to scripts/requirements.in)" if "ModuleNotFoundError" in why else ""
-    return f"correct it{package}, then: make itest SUITE={suite}"
+    return f"correct it{package}, then: {again}"
 
 
 def _with(message: str, detail: str) -> str:

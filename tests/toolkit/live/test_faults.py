@@ -441,9 +441,9 @@ SERVICES = [
         "a service over its memory limit",
         "service/oom",
         "service thing: was killed for using more memory than its mem_limit of 16 MiB",
-        "raise mem_limit in its layer, by THING_MEMORY=32m",
+        "raise mem_limit in its layer, by THING_MEMORY=256m",
         thing=f"{LIMITED}\ncommand: [sh, -c, '{HOG}']",
-        mended={"variables": {"THING_MEMORY": "32m"}},
+        mended={"variables": {"THING_MEMORY": "256m"}},
     ),
     Fault(
         "a service that restarts",

@@ -51,9 +51,11 @@ def test_an_exit_code_is_explained_and_has_a_hint_of_its_own(code, words, hint):
 
 
 def test_a_kill_for_memory_names_the_limit_and_the_variable_that_raises_it():
-    cause, words, hint = told(Status="exited", ExitCode=137, OOMKilled=True, memory=96 << 20)
-    assert (cause, words) == ("oom", "was killed for using more memory than its mem_limit of 96 MiB")
-    assert "MY_APP_MEMORY=192m" in hint
+    cause, words, hint = told(Status="exited", ExitCode=137, OOMKilled=True, memory=192 << 20)
+    assert (cause, words) == ("oom", "was killed for using more memory than its mem_limit of 192 MiB")
+    assert "MY_APP_MEMORY=384m" in hint
+    _, _, hint = told(Status="exited", ExitCode=137, OOMKilled=True, memory=16 << 20)
+    assert "MY_APP_MEMORY=256m" in hint, "twice next to nothing is not enough either"
 
 
 def test_without_a_limit_it_was_the_machine_that_had_no_more_memory():
