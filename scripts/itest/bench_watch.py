@@ -18,6 +18,7 @@ from itest import stack as stacks
 from itest import suite as suites
 from itest.stack.stack import Stack
 from itest.stack.watch import Watch
+from itest.verdict.capsule import Given
 from itest.verdict.mask import Masker
 from itest.witness import Witness
 
@@ -62,7 +63,7 @@ class Watched:
         return time.monotonic() - started
 
     def _witness(self, watch: Watch) -> Witness:
-        return Witness(self.stack, self.folder, watch, Masker(()), {}, (), lambda _: None)
+        return Witness(self.stack, self.folder, watch, Masker(()), {}, Given(), (), lambda _: None)
 
 
 def run(root: Path, pairs: int, measure: Callable[..., None]) -> None:

@@ -23,7 +23,8 @@ from itest.stack.stack import Stack
 from itest.stack.watch import Watch
 from itest.suite.suite import Suite
 from itest.timekeeper import Subject, Timekeeper
-from itest.verdict import atomic, capsule, evidence
+from itest.verdict import atomic, evidence
+from itest.verdict.capsule import Given
 from itest.verdict.mask import Masker
 from itest.verdict.results import ServiceStart, StageFailure, Status, SuiteResult
 from itest.witness import Witness
@@ -39,6 +40,7 @@ class Lane:
     console: Console
     masker: Masker
     arguments: Sequence[str]  # for pytest
+    given: Given
     live: bool  # show pytest's output while it runs
     keep: bool  # leave the stack running
     factor: float  # multiplies readiness deadlines
@@ -58,7 +60,9 @@ class Lane:
         stack = Stack(suite, self.project(suite))
         folder = self.run.folder / suite.name
         folder.mkdir()
-        witness = Witness(stack, folder, self.watch, self.masker, self.versions, self.arguments, self.console.note)
+        witness = Witness(
+            stack, folder, self.watch, self.masker, self.versions, self.given, self.arguments, self.console.note
+        )
         junit, exit_code, error = folder / "junit.xml", None, None
         course: startup.Course | None = None
         with self._timekeeper(stack, folder) as keeper:
@@ -150,7 +154,7 @@ class Lane:
             failure=failure,
             log=junit.with_name("pytest.log"),
             running=pytesting.running(junit.parent),
-            again=capsule.command(suite),
+            again=self.given.command(suite),
             root=suite.root,
         )
 
@@ -173,7 +177,7 @@ class Lane:
         """An interrupt, with the test that ran when it came."""
         test = pytesting.running(folder)
         problem = f"suite {suite.name}: interrupted{f' while {test} ran' if test else ''}"
-        return ItestError("interrupted", problem, hint=capsule.command(suite, self.arguments), cause="interrupted")
+        return ItestError("interrupted", problem, hint=self.given.command(suite, self.arguments), cause="interrupted")
 
 
 def _remove(stack: Stack) -> None:

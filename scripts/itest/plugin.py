@@ -16,6 +16,7 @@ import pytest
 from itest import controller, processes
 from itest.controller import LAST, STACKS, Controller
 from itest.errors import ItestError
+from itest.finished import Finished
 from itest.stack.stack import Stack
 from itest.suite.schema import ISOLATIONS, nearest
 
@@ -39,6 +40,11 @@ class _Running:
         self.nodes.remove(nodeid)
         self._write()
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """Of pytest-xdist: a test whose worker has died, which nobody else says has ended."""
+        self.pytest_runtest_logfinish(crashitem)
+
     def _write(self) -> None:
         self.file.write_text("\n".join(self.nodes), encoding="utf-8")
 
@@ -60,6 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
     running = os.environ.get("ITEST_RUNNING")
     if running and not worker:  # pytest-xdist tells its controller which tests run
         config.pluginmanager.register(_Running(Path(running)), "itest-running")
+    finished = os.environ.get("ITEST_FINISHED")
+    if finished and not worker:
+        config.pluginmanager.register(Finished(Path(finished)), "itest-finished")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around all others, which may raise; of a controller, its workers' end

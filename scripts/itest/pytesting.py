@@ -27,8 +27,15 @@ TAKES_VALUE = re.compile(
 )
 CACHE = Path("build") / "itest" / "cache"
 # Files in the suite's folder: services that tests ended; the test under way; why a process of pytest has no stack; what
-# has died.
-NOTES = ANNOUNCED, RUNNING, UNREACHED, DIED = "announced", "running", "unreached", "died"
+# has died; tests that did not end (see hangs.py); results so far (see finished.py).
+NOTES = ANNOUNCED, RUNNING, UNREACHED, DIED, HUNG, FINISHED = (
+    "announced",
+    "running",
+    "unreached",
+    "died",
+    "hung",
+    "finished",
+)
 TRACEBACKS = "tracebacks"  # folder in the suite's, of processes that say where they are (see tracebacks.py)
 INTERRUPT_GRACE = 20.0  # seconds that pytest gets to finish its report after an interrupt
 
@@ -93,10 +100,15 @@ def remembered(suite: Suite) -> list[Path]:
 
 def running(folder: Path) -> str:
     """The tests that ran when pytest ended, or run at this moment, as its plugin notes them; "" for none."""
+    return ", ".join(under_way(folder))
+
+
+def under_way(folder: Path) -> list[str]:
+    """The same, one by one."""
     try:
-        return ", ".join((folder / RUNNING).read_text(encoding="utf-8").split("\n"))
+        return [test for test in (folder / RUNNING).read_text(encoding="utf-8").split("\n") if test]
     except FileNotFoundError:
-        return ""
+        return []
 
 
 def unreached(note: Path) -> ItestError | None:

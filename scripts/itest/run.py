@@ -33,8 +33,8 @@ from itest.suite.resolved import fixed_ports
 from itest.suite.suite import Suite
 from itest.timekeeper import Subject, Timekeeper
 from itest.verdict import capsule, junit, known, summary
-from itest.verdict.capsule import Seen
-from itest.verdict.mask import Masker
+from itest.verdict.capsule import Given, Seen
+from itest.verdict.mask import Masker, is_secret_key
 from itest.verdict.results import StageFailure, SuiteResult
 
 
@@ -105,6 +105,7 @@ def _go(
     console.note(f"itest {one.id}: {', '.join(suite.name for suite in progress.suites)}")
     progress.versions = _versions(engine.ensure(console.note))
     sweep(root, console.note)
+    given = _given(progress.suites, settings)
     passwords.make(progress.suites, arguments, progress.masker)
     os.environ.update(leases.variables(root, one.id, keep=settings.keep))
     for suite in progress.suites:
@@ -124,6 +125,7 @@ def _go(
             console=console,
             masker=progress.masker,
             arguments=arguments,
+            given=given,
             live=jobs == 1 or len(progress.suites) == 1,
             keep=settings.keep,
             factor=settings.timeout_factor,
@@ -137,6 +139,13 @@ def _go(
         progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
     if late := ", ".join(name for name, one in progress.results.items() if one.reason == LATE):
         raise progress.limits.of_run.passed("test", f", so that these were not started: {late}")
+
+
+def _given(chosen: Sequence[Suite], settings: Settings) -> Given:
+    """What the person gave, before anything here sets a variable; no secrets."""
+    names = {name for suite in chosen for name in suite.variables if not name.startswith("ITEST_")}
+    shell = {name: os.environ[name] for name in sorted(names) if name in os.environ and not is_secret_key(name)}
+    return Given(shell, settings.chosen)
 
 
 def _versions(found: Engine) -> dict[str, str]:

@@ -16,12 +16,26 @@ PREFIX = "ITEST_"
 ELSEWHERE = frozenset({"IMAGES", "DEBIAN_MIRROR", "CA_BUNDLE", "PIP_ENV"})  # settings that only images and builds read
 # What a process of the toolkit tells another; the last is for its own tests.
 INTERNAL = frozenset(
-    {"LEASE", "OWNER", "STACK", "ANNOUNCED", "RUNNING", "UNREACHED", "DIED", "TRACEBACKS", "PIP_SETTINGS", "SLOW"}
+    {
+        "LEASE",
+        "OWNER",
+        "STACK",
+        "ANNOUNCED",
+        "RUNNING",
+        "UNREACHED",
+        "DIED",
+        "HUNG",
+        "FINISHED",
+        "TRACEBACKS",
+        "PIP_SETTINGS",
+        "SLOW",
+    }
 )
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 # A repository as docker names it, without a tag, and with a `/`: a mistyped word is none
 # (https://pkg.go.dev/github.com/distribution/reference).
 REPOSITORY = re.compile(r"[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*(?::\d+)?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+")
+REPEATED = ("bake", "test_timeout", "stage_timeout", "suite_timeout", "timeout_factor")
 DISCOVERY = re.compile(r".+_(HOST|PORT|URL|DSN)")  # `eval "$(make -s env)"` leaves these in a shell
 
 
@@ -44,6 +58,14 @@ class Settings:
     run_timeout: float = 3600.0  # seconds that a run may take; 0: any
     timeout_factor: float = 1.0  # multiplies all of these and every readiness deadline, for a slow machine
     all: bool = False  # `down` and `clean`: everything of this checkout
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Those that a person has set, of all that change what a suite's tests meet: make's `X=v`."""
+        chosen = {name: getattr(self, name) for name in REPEATED if getattr(self, name) != getattr(Settings, name)}
+        return {
+            name.upper(): f"{value:g}" if isinstance(value, float) else value or "0" for name, value in chosen.items()
+        }
 
     @property
     def suites(self) -> list[str]:

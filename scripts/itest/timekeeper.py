@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from threading import Event, Lock, Timer
 
@@ -21,9 +20,6 @@ from itest.deadlines import CATEGORIES, Deadline, Limits
 from itest.errors import ItestError
 from itest.pytesting import TRACEBACKS
 from itest.stack.unblock import unblock
-
-STACKS = "stacks.txt"
-FRAMES = 8  # of a thread, in the evidence; the file has all
 
 
 @dataclass(frozen=True)
@@ -122,18 +118,18 @@ class Timekeeper:
         """Write the tracebacks, and tell the ends of those that matter."""
         subject = self.subject
         said = tracebacks.ask(subject.folder / TRACEBACKS, os.getpid())
-        file = subject.folder / STACKS
-        every = said | {"itest": tracebacks.of_threads()}
-        with file.open("a", encoding="utf-8") as text:
-            text.writelines(f"=== {process}\n\n{threads}\n\n" for process, threads in every.items())
+        file = subject.folder / tracebacks.STACKS
+        tracebacks.keep(file, said | {"itest": tracebacks.of_threads()})
         if stage is None:
-            return deadline.passed("engine", where=_shown(file))
+            return deadline.passed("engine", where=tracebacks.shown(file))
         of_workers = {process: text for process, text in said.items() if process.startswith("gw")} or said
         frames = {process: tracebacks.current(text) for process, text in of_workers.items()}
         frames = frames or {"itest": tracebacks.of_thread(stage.thread)}
-        lines = [f"{process.partition('.')[0]}: {one}" for process, of in frames.items() for one in _telling(of)]
+        lines = [
+            f"{process.partition('.')[0]}: {one}" for process, of in frames.items() for one in tracebacks.telling(of)
+        ]
         evidence = "\n".join(lines).replace(f"{Path.cwd()}/", "")
-        return deadline.passed(CATEGORIES[stage.name], self._at(deadline, stage), evidence, _shown(file))
+        return deadline.passed(CATEGORIES[stage.name], self._at(deadline, stage), evidence, tracebacks.shown(file))
 
     def _at(self, deadline: Deadline, stage: _Stage) -> str:
         """What it was at: `, suite api in stage pytest while tests/api/test_x.py::test_y ran`."""
@@ -145,13 +141,3 @@ class Timekeeper:
     def _announce(self, error: ItestError) -> None:
         error.chain += ("its containers were killed, so that what waited for them ended",)
         self.subject.before_killing()
-
-
-def _telling(frames: Sequence[str]) -> list[str]:
-    """Of a thread's frames, most recent call first, those of a test, without pytest below it; else the last few."""
-    return list(takewhile(lambda frame: "/_pytest/" not in frame, frames))[:FRAMES] or list(frames[:FRAMES])
-
-
-def _shown(file: Path) -> str:
-    """As the run's own folder has it: build/itest/<run>/<suite>/stacks.txt."""
-    return str(Path(*file.parts[file.parts.index("build") :])) if "build" in file.parts else str(file)

@@ -13,12 +13,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from itest import processes
 
+STACKS = "stacks.txt"  # file in the folder of a suite or a run
+FRAMES = 8  # of a thread, in the evidence; the file has all
 ANSWERS_WITHIN = 2.0  # seconds from the signal to the last line
 CURRENT = "Current thread "  # as faulthandler titles the one that the signal came to: the main thread
 
@@ -72,3 +75,19 @@ def current(text: str) -> list[str]:
     """Of what a process said, the main thread's frames, most recent call first."""
     _, _, after = text.partition(CURRENT)
     return re.findall(r"^  (File .+)$", after.partition("\n\n")[0], re.MULTILINE)
+
+
+def telling(frames: Sequence[str]) -> list[str]:
+    """Of a thread's frames, most recent call first, those of a test, without pytest below it; else the last few."""
+    return list(takewhile(lambda frame: "/_pytest/" not in frame, frames))[:FRAMES] or list(frames[:FRAMES])
+
+
+def keep(file: Path, said: Mapping[str, str]) -> None:
+    """Add to a file what processes said of their threads."""
+    with file.open("a", encoding="utf-8") as text:
+        text.write("".join(f"=== {process}\n\n{threads}\n\n" for process, threads in said.items()))
+
+
+def shown(file: Path) -> str:
+    """As the run's own folder has it: build/itest/<run>/<suite>/stacks.txt."""
+    return str(Path(*file.parts[file.parts.index("build") :])) if "build" in file.parts else str(file)

@@ -17,7 +17,7 @@ from itest.stack.egress import Attempt
 from itest.stack.stack import Stack
 from itest.stack.watch import Happened, Watch
 from itest.verdict import atomic, capsule, evidence
-from itest.verdict.capsule import Seen
+from itest.verdict.capsule import Given, Seen
 from itest.verdict.mask import Masker
 from itest.verdict.results import SuiteResult
 
@@ -33,6 +33,7 @@ class Witness:
     watch: Watch
     masker: Masker
     versions: Mapping[str, str]
+    given: Given
     arguments: Sequence[str]
     note: Callable[[str], None]
     workers: list[Stack] = field(default_factory=list)
@@ -95,8 +96,8 @@ class Witness:
             again = [*pytesting.split(root, self.arguments)[1], red[0]]
         seen = Seen(
             failed=self.died_at or time.time(),
-            again=capsule.command(self.stack.suite, again),
-            by_hand=capsule.command(self.stack.suite, (), "up"),
+            again=self.given.command(self.stack.suite, again),
+            by_hand=self.given.command(self.stack.suite, (), "up"),
             containers=self._containers(),
             readiness=self.stack.readiness,
             timeline=self.watch.timeline(self.stack.name),

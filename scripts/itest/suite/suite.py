@@ -35,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = {  # of the overlay's x-itest, which may hold no o
     "egress": [],
 }
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # what compose takes
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 SECRET_NAME = re.compile(r"\$\{([A-Z][A-Z0-9_]*_(?:PASSWORD|SECRET|TOKEN|KEY))\b")
 
 
@@ -77,6 +78,11 @@ class Suite:
     def secret_names(self) -> set[str]:
         """Variables that the layers read and whose name says that they are secret: a run generates their values."""
         return {name for text in self.texts for name in SECRET_NAME.findall(text)}
+
+    @property
+    def variables(self) -> set[str]:
+        """Every variable that the layers read."""
+        return {name for text in self.texts for name in VARIABLE.findall(text)}
 
     @property
     def texts(self) -> list[str]:

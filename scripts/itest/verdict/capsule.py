@@ -55,11 +55,23 @@ def keep(folder: Path, failure: StageFailure, seen: Seen, masker: Masker) -> Pat
     return folder / "failure.txt"
 
 
-def command(suite: Suite, arguments: Sequence[str] = (), verb: str = "itest") -> str:
-    """What a person types to see the same: `make itest SUITE=api PROFILE=ci ARGS='-k refund'`."""
-    profile = [f"PROFILE={path.stem}" for path in suite.env_files[1:]]
-    given = [f"ARGS={shlex.quote(shlex.join(arguments))}"] if arguments else []
-    return " ".join(["make", verb, f"SUITE={suite.name}", *profile, *given])
+@dataclass(frozen=True)
+class Given:
+    """What a person gave to a run beside its suites: variables of the shell that layers read, and make's settings."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, suite: Suite, arguments: Sequence[str] = (), verb: str = "itest") -> str:
+        """What is typed to see the same: `SHOP_MEMORY=24m make itest SUITE=api PROFILE=ci ARGS='-k refund'`."""
+        shell = {name: value for name, value in self.variables.items() if name in suite.variables}
+        profile = ",".join(path.stem for path in suite.env_files[1:])
+        make = {"SUITE": suite.name, "PROFILE": profile, **self.settings, "ARGS": shlex.join(arguments)}
+        return " ".join([*_assigned(shell), "make", verb, *_assigned(make)])
+
+
+def _assigned(values: Mapping[str, str]) -> list[str]:
+    return [f"{name}={shlex.quote(value)}" for name, value in values.items() if value]
 
 
 def _facts(failure: StageFailure, seen: Seen) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from itest.verdict import reason, xmlread
 from itest.verdict.results import Case, Outcome, Report
 
 _CONTAINERS = frozenset({"testsuites", "testsuite"})
+PROBLEM = "itest.problem"  # property of a report that salvage.py had to write
 
 # What a test can know better than its exit code. It cannot say that nothing was started, or that Ctrl-C was pressed.
 _RECORDED: tuple[Category, ...] = ("engine", "image", "service", "data", "test")
@@ -44,7 +45,9 @@ def load(path: Path) -> tuple[Element | None, str]:
     root, problem = xmlread.read(path, _CONTAINERS)
     if root is not None and root.tag not in _CONTAINERS:
         return None, f"is no JUnit report: its root is <{root.tag[:40]}>"
-    return root, problem
+    suites = [] if root is None else root.iter("testsuite")
+    noted = (value for suite in suites for name, value in properties(suite) if name == PROBLEM)
+    return root, problem or next(noted, "")
 
 
 def testcases(root: Element | None) -> list[Element]:

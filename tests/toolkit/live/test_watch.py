@@ -175,3 +175,11 @@ class TestAOneShot:
         assert ended.code == 5, ended.output
         assert capsule(shared_checkout)["message"].startswith("service beside: exited with code 3")
         assert "log: preparing" in ended.output
+
+
+def test_a_healthcheck_that_never_succeeds_is_told_though_the_probe_does(mortal):
+    layer = REDIS.rstrip() + "\n    healthcheck: {test: [CMD-SHELL, 'echo no; exit 1'], interval: 100ms}\n"
+    ended = mortal(layer, "def test_it(redis_client): redis_client.blpop('nothing', timeout=2)")
+    assert ended.code == 0, ended.output
+    broken = "the healthcheck of redis has not succeeded once: no"
+    assert f"mortal: `docker compose up --wait` would fail: {broken}" in ended.output

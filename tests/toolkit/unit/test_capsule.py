@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from itest.verdict import capsule
-from itest.verdict.capsule import Seen
+from itest.verdict.capsule import Given, Seen
 from itest.verdict.mask import Masker
 from itest.verdict.results import StageFailure
 
@@ -51,13 +51,19 @@ def test_secrets_are_masked_in_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("profiles", "arguments", "said"),
+    ("given", "profiles", "arguments", "said"),
     [
-        ((), (), "make itest SUITE=api"),
-        (("compose/profiles/ci.env",), (), "make itest SUITE=api PROFILE=ci"),
-        ((), ("-k", "refund or order"), """make itest SUITE=api ARGS='-k '"'"'refund or order'"'"''"""),
+        (Given(), (), (), "make itest SUITE=api"),
+        (Given(), ("compose/profiles/ci.env",), (), "make itest SUITE=api PROFILE=ci"),
+        (
+            Given({"SHOP_MEMORY": "24m", "OTHER": "1"}, {"TEST_TIMEOUT": "2"}),
+            (),
+            ("-k", "refund or order"),
+            """SHOP_MEMORY=24m make itest SUITE=api TEST_TIMEOUT=2 ARGS='-k '"'"'refund or order'"'"''""",
+        ),
     ],
 )
-def test_the_command_repeats_what_was_asked_for(profiles, arguments, said):
-    suite = SimpleNamespace(name="api", env_files=(Path("compose/suites/api.env"), *map(Path, profiles)))
-    assert capsule.command(suite, arguments) == said
+def test_the_command_repeats_what_was_asked_for(given, profiles, arguments, said):
+    env_files = (Path("compose/suites/api.env"), *map(Path, profiles))
+    suite = SimpleNamespace(name="api", env_files=env_files, variables={"SHOP_MEMORY"})
+    assert given.command(suite, arguments) == said
