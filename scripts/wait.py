@@ -19,7 +19,9 @@ def main() -> None:
 
 
 def _wait(stack: Stack, services: tuple[str, ...], factor: float) -> None:
-    for name, one in ready.wait_ready(stack.targets(services), factor=factor).items():
+    with ready.started_before(stack.suite.name):
+        found = ready.wait_ready(stack.targets(services), factor=factor)
+    for name, one in found.items():
         print(f"{name} is ready ({one.ready_s:.2f} s, {one.attempts} tries)")
 
 

@@ -1,6 +1,7 @@
 """A test that hangs fails after its time, with the tracebacks of all threads in its report, and the others go on.
 
 pytest-timeout ends it; here are its default (ITEST_TEST_TIMEOUT), and what its failure says beside where the test was.
+watchdog.py ends what goes on all the same.
 Processes of a run also tell where they are when the runner asks, for what no test can be ended by.
 """
 
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from itest import settings, tracebacks
+from itest import settings, tracebacks, watchdog
 from itest.errors import ItestError
+from itest.watchdog import Watched, Watchdog
 
 CAUSE = "timeout"
 SAYS = "Timeout (>"  # how pytest-timeout's message begins
@@ -27,6 +29,8 @@ HINT = "more time: @pytest.mark.timeout(seconds) on the test, or ITEST_TEST_TIME
 def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "timeout", 0) is None and not _is_given(config):
         config.option.timeout = _default(config)
+    note = os.environ.get("ITEST_HUNG")
+    config.pluginmanager.register(Watched(config, Path(note) if note else None), "itest-watched")
     if folder := os.environ.get("ITEST_TRACEBACKS"):
         tracebacks.answer(Path(folder), os.environ.get("PYTEST_XDIST_WORKER", "pytest"))
 
@@ -44,8 +48,7 @@ def _default(config: pytest.Config) -> float:
         given = settings.read()
     except ItestError as error:
         raise pytest.UsageError(str(error)) from error
-    debugging = config.getoption("usepdb", False) or config.getoption("trace", False)
-    return 0.0 if debugging else given.test_timeout * given.timeout_factor
+    return 0.0 if watchdog.is_debugging(config) else given.test_timeout * given.timeout_factor
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,7 +58,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if not isinstance(ended, pytest.fail.Exception) or not (ended.msg or "").startswith(SAYS):
         return
     item.user_properties.append(("itest.cause", CAUSE))
-    others = tracebacks.of_threads(but=[threading.get_ident()])
+    ours = [thread.ident for thread in threading.enumerate() if isinstance(thread, Watchdog) and thread.ident]
+    others = tracebacks.of_threads(but=[threading.get_ident(), *ours])
     # pytest's JUnit takes what begins so for the test's own output.
     item.add_report_section(call.when, "stdout of itest, the other threads when time was up in", f"{others}\n{HINT}\n")
 
@@ -65,7 +69,8 @@ def not_counted() -> Iterator[None]:
     """What is done here takes none of the test's time: a stack that it happens to be the first to need."""
     left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
     try:
-        yield
+        with watchdog.held():
+            yield
     finally:
         if left:
             signal.setitimer(signal.ITIMER_REAL, left)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from itest import bake, pytesting, verdict
+from itest import bake, finished, pytesting, verdict
 from itest import stack as stacks
 from itest.compose import Project
 from itest.console import Console
@@ -23,7 +23,7 @@ from itest.stack.stack import Stack
 from itest.stack.watch import Watch
 from itest.suite.suite import Suite
 from itest.timekeeper import Subject, Timekeeper
-from itest.verdict import atomic, evidence
+from itest.verdict import atomic, evidence, salvage
 from itest.verdict.capsule import Given
 from itest.verdict.mask import Masker
 from itest.verdict.results import ServiceStart, StageFailure, Status, SuiteResult
@@ -70,7 +70,7 @@ class Lane:
                 evidence.keep_config(folder, suite.config, self.masker)
                 course = stacks.start(stack, self._opener(suite, keeper), factor=self.factor)
                 exit_code = self._pytest(suite, stack, witness, junit, keeper)
-                error = pytesting.unreached(folder / pytesting.UNREACHED)
+                error = pytesting.unreached(folder / pytesting.UNREACHED) or pytesting.hung(suite.name, folder)
             except ItestError as problem:
                 error = problem
             except BaseException:
@@ -112,10 +112,20 @@ class Lane:
             line.detail(_last_line(one.log))
             if code not in (0, 5):  # 5: no test was selected
                 line.fail()
+        self._salvage(suite, witness, junit, keeper, code)
         for written in (one.log, junit, *pytesting.remembered(suite)):
             if written.exists():
                 self.masker.mask_file(written)
         return code
+
+    def _salvage(self, suite: Suite, witness: Witness, junit: Path, keeper: Timekeeper, code: int) -> None:
+        """Make up for the report of a pytest that was ended, by whomever."""
+        folder = witness.folder
+        ended = self._interrupted(suite, folder) if self.cancelled.is_set() else keeper.error
+        ended = ended or pytesting.hung(suite.name, folder) or witness.death
+        ending = salvage.Ending(ended.cause, ended.message) if ended else salvage.Ending.of(code)
+        results = finished.read(folder / pytesting.FINISHED)
+        salvage.salvage(junit, results, pytesting.under_way(folder), ending, self.masker.text)
 
     def _down(self, suite: Suite, stack: Stack, keeper: Timekeeper) -> StageFailure | None:
         try:

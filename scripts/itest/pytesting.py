@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from itest import tracebacks
 from itest.errors import ItestError
 from itest.stack.stack import Stack
 from itest.suite.suite import Suite
@@ -27,7 +28,7 @@ TAKES_VALUE = re.compile(
 )
 CACHE = Path("build") / "itest" / "cache"
 # Files in the suite's folder: services that tests ended; the test under way; why a process of pytest has no stack; what
-# has died; tests that did not end (see hangs.py); results so far (see finished.py).
+# has died; tests that did not end (see watchdog.py); results so far (see finished.py).
 NOTES = ANNOUNCED, RUNNING, UNREACHED, DIED, HUNG, FINISHED = (
     "announced",
     "running",
@@ -119,6 +120,21 @@ def unreached(note: Path) -> ItestError | None:
     if not note.exists():
         return None
     return ItestError(**json.loads(note.read_text(encoding="utf-8")))
+
+
+def hung(suite: str, folder: Path) -> ItestError | None:
+    """Why pytest, or one of its workers, was ended with a test in it that didn't end (see watchdog.py)."""
+    note = folder / HUNG
+    if not note.exists():
+        return None
+    first, *others = map(json.loads, note.read_text(encoding="utf-8").splitlines())
+    late = f"did not end within its {first['limit']:g} s, nor {first['grace']:g} s later"
+    more = f", nor did {', '.join(other['test'] for other in others)}" if others else ""
+    hint = "more time: @pytest.mark.timeout(seconds) on the test, or ITEST_TEST_TIMEOUT=seconds for all"
+    hint = f"{tracebacks.shown(folder / tracebacks.STACKS)} shows where it hung; {hint}"
+    evidence = "\n".join(first["frames"]).replace(f"{Path.cwd()}/", "")
+    message = f"tests of {suite}: {first['test']} {late}{more}"
+    return ItestError("test", message, hint=hint, cause="timeout", evidence=evidence)
 
 
 def is_debugging(arguments: Sequence[str]) -> bool:

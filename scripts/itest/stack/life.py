@@ -14,9 +14,8 @@ from typing import Protocol
 
 from itest import data
 from itest.doors import DOOR
-from itest.errors import ItestError
 from itest.stack import deaths, door, startup
-from itest.stack.ready import wait_ready
+from itest.stack.ready import started_before, wait_ready
 from itest.stack.stack import Stack
 
 
@@ -74,13 +73,8 @@ def settle(stack: Stack, opener: StageOpener = quiet, *, factor: float = 1.0) ->
     fill = data.reseed if plan.sealed else data.prepare
 
     def reach(services: tuple[str, ...]) -> None:
-        try:
+        with started_before(stack.suite.name):
             _ready(stack, services, opener, factor)
-        except ItestError as error:
-            if error.cause == "exited":  # it may have been ready for days
-                error.message = error.message.removesuffix(" before it was ready")
-                error.hint = f"make up SUITE={stack.suite.name} starts it again; make logs says why it ended"
-            raise
 
     said = _fill(stack, plan, reach, opener, fill)
     return "" if said in data.UNEVENTFUL else said

@@ -7,8 +7,9 @@ credentials are wrong.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from textwrap import shorten
 from threading import Event
@@ -78,6 +79,18 @@ def wait_ready(
             return _collect(running, waits, report, needed or Needed())
         finally:
             stop.set()  # whatever ended the wait, Ctrl-C included, no probe keeps trying
+
+
+@contextmanager
+def started_before(suite: str) -> Iterator[None]:
+    """A wait in a stack that is kept: what has ended there may have been ready for days, and can be started again."""
+    try:
+        yield
+    except ItestError as error:
+        if error.cause == "exited":
+            error.message = error.message.removesuffix(" before it was ready")
+            error.hint = f"make up SUITE={suite} starts it again; make logs says why it ended"
+        raise
 
 
 def _collect(

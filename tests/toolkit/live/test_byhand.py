@@ -178,6 +178,20 @@ def test_a_service_that_does_not_run_is_left_out_of_env_and_that_is_said(named):
     assert named.run("down").code == 0
 
 
+def test_what_needs_a_store_that_was_killed_says_so_and_the_hint_brings_it_back(named):
+    assert named.run("up", "--suite", "database").code == 0
+    assert compose(named, "database", "kill", "postgres").returncode == 0
+    for verb in ("seed", "migrate", "wait"):
+        ended = named.run(verb)
+        assert ended.code == 5, ended.output
+        assert ended.output.startswith("itest: error: service postgres: ")
+        assert "hint: make up SUITE=database starts it again" in ended.output
+        assert "Traceback" not in ended.output
+    assert named.run("up", "--suite", "database").code == 0
+    assert named.run("seed").code == 0
+    assert named.run("down").code == 0
+
+
 def test_fixed_ports_with_the_dev_profile_and_a_clear_error_when_one_is_taken(named):
     port = free_port()
     named.replace("compose/profiles/dev.env", "POSTGRES_PORT=5432", f"POSTGRES_PORT={port}")
