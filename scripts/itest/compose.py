@@ -71,12 +71,14 @@ class Project:
 
     def act(self, verb: str, service: str) -> None:
         """kill, pause, unpause, stop or start one service, and note it where the run looks for deaths that it must
-        explain: this one was meant."""
-        if announced := os.environ.get("ITEST_ANNOUNCED"):
-            with open(announced, "a", encoding="utf-8") as file:
-                file.write(f"{verb} {service}\n")
+        explain: this one was meant, from before it begins until the service runs again."""
+        brings_back = verb in ("start", "unpause")
+        if not brings_back:
+            announce(verb, service)
         with self._run("service", verb, f"service {service} of {self.name}"):
             getattr(self._client.compose, verb)(service)
+        if brings_back:
+            announce(verb, service)
 
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command inside a service and return what it printed. Raises DockerException when it fails."""
@@ -117,6 +119,13 @@ class Project:
                 error, category, cause, what, profile=profile, project=self.name, among=self.containers, suite=suite
             )
             raise explained from error
+
+
+def announce(verb: str, service: str) -> None:
+    """Tell a run what a test does to a service, so that it doesn't take it for a death."""
+    if announced := os.environ.get("ITEST_ANNOUNCED"):
+        with open(announced, "a", encoding="utf-8") as file:
+            file.write(f"{verb} {service}\n")
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:

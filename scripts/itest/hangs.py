@@ -18,7 +18,7 @@ import pytest
 
 from itest import settings, tracebacks, watchdog
 from itest.errors import ItestError
-from itest.watchdog import Watched, Watchdog
+from itest.watchdog import Watchdog, Watched
 
 CAUSE = "timeout"
 SAYS = "Timeout (>"  # how pytest-timeout's message begins

@@ -42,8 +42,9 @@ class _Running:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
-        """Of pytest-xdist: a test whose worker has died, which nobody else says has ended."""
-        self.pytest_runtest_logfinish(crashitem)
+        """Of pytest-xdist: a test whose worker has died; nobody else says that it has ended, or maybe that it began."""
+        if crashitem in self.nodes:
+            self.pytest_runtest_logfinish(crashitem)
 
     def _write(self) -> None:
         self.file.write_text("\n".join(self.nodes), encoding="utf-8")

@@ -90,20 +90,20 @@ class Watched:
     note: Path | None
 
     def __post_init__(self) -> None:
-        self._watchdog = Watchdog(self._end)
+        self._watchdog, self._counts_fixtures = Watchdog(self._end), True
 
     # https://github.com/pytest-dev/pytest-timeout#extending-pytest-timeout-with-plugins
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> None:
         """Beside pytest-timeout's own timer, whose seconds settings has."""
+        self._counts_fixtures = not settings.func_only
         if not is_debugging(self.config):
             self._watchdog.watch(item.nodeid, settings.timeout)
 
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
-    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> None:
-        """Where the fixtures' time doesn't count. Else its teardown belongs to the test, even after it has failed."""
-        marker = item.get_closest_marker("timeout") if isinstance(item, pytest.Item) else None
-        if (marker.kwargs.get("func_only") if marker else None) or self.config.getini("timeout_func_only"):
+    def pytest_timeout_cancel_timer(self) -> None:
+        """Also called when a test has failed, whose teardown may hang all the same: it counts where fixtures do."""
+        if not self._counts_fixtures:
             self._watchdog.release()
 
     def pytest_runtest_logfinish(self) -> None:
@@ -111,10 +111,10 @@ class Watched:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        """Of pytest-xdist: a test whose worker has died, be it because its watchdog ended it."""
+        """Of pytest-xdist, which only knows that the test's worker has crashed."""
         if self.note and self.note.exists():
-            ended = [json.loads(line)["test"] for line in self.note.read_text(encoding="utf-8").splitlines()]
-            report.user_properties += [("itest.cause", "timeout")] * (crashitem in ended)
+            told = map(json.loads, self.note.read_text(encoding="utf-8").splitlines())
+            report.longrepr = next((one["said"] for one in told if one["test"] == crashitem), report.longrepr)
 
     def _end(self, test: str, limit: float) -> None:
         if is_debugging(self.config):
@@ -127,11 +127,11 @@ class Watched:
     def _tell(self, test: str, limit: float) -> None:
         worker = os.environ.get("PYTEST_XDIST_WORKER")
         threads = tracebacks.of_threads(but=[threading.get_ident()])
-        late = f"did not end {GRACE:g} s after its limit of {limit:g} s; {worker or 'pytest'} is ended"
-        text = f"\nitest: error: {test} {late}\n"
+        said = f"{test} did not end {GRACE:g} s after its limit of {limit:g} s; {worker or 'pytest'} is ended"
+        text = f"\nitest: error: {said}\n"
         if self.note:
             main = tracebacks.telling(tracebacks.of_thread(threading.main_thread().ident or 0))
-            told = {"test": test, "limit": limit, "grace": GRACE, "frames": main}
+            told = {"test": test, "limit": limit, "grace": GRACE, "said": said, "frames": main}
             with self.note.open("a", encoding="utf-8") as note:
                 note.write(f"{json.dumps(told)}\n")
             name = f"{worker or 'pytest'}.{os.getpid()}"

@@ -57,9 +57,10 @@ class Witness:
         if self.death:
             return
         own = replace(self.stack, containers={})  # the suite's thread uses the other meanwhile
+        meant = self._meant()  # before the look: what is started again while it is taken would seem to have died
         try:
             own.refresh()
-            dead = self._dead([own, *worker.of(own)])
+            dead = deaths.found([own, *worker.of(own)], meant)
         except ItestError:
             return  # docker doesn't answer, which `blame` will tell
         if dead:
@@ -72,7 +73,7 @@ class Witness:
         try:
             self.stack.refresh()
             self.workers = worker.of(self.stack)
-            dead = self._dead([self.stack, *self.workers])
+            dead = deaths.found([self.stack, *self.workers], self._meant())
             when = deaths.DURING if "pytest" in self.stack.timings else deaths.BEFORE
             error = deaths.blamed(error, dead, when) or self.death
             self.died_at = self.died_at or (dead[0].when if dead else 0.0)
@@ -118,8 +119,8 @@ class Witness:
             if name in one.containers
         }
 
-    def _dead(self, stacks: Sequence[Stack]) -> list[deaths.Death]:
-        return deaths.found(stacks, deaths.meant_by(self.folder / pytesting.ANNOUNCED))
+    def _meant(self) -> set[str]:
+        return deaths.meant_by(self.folder / pytesting.ANNOUNCED)
 
     def _tell_egress(self) -> ItestError | None:
         """Show what a sealed stack wanted from outside; why the suite fails for it, where it is to."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from itest.compose import Project
+from itest.compose import Project, announce
 from itest.errors import ItestError
 from itest.stack import asstarted
 from itest.stack.ready import wait_ready
@@ -35,7 +35,9 @@ def repointed(stack: Stack, service: str, variables: Mapping[str, str]) -> Itera
 
 
 def _recreate(stack: Stack, service: str, project: Project) -> None:
-    """Compose leaves a container alone whose configuration is the same."""
+    """Compose leaves a container alone whose configuration is the same, and ends it otherwise."""
+    announce("stop", service)
     project.up([service], dependencies=False)
+    announce("start", service)
     stack.refresh()
     wait_ready(stack.targets([service]))

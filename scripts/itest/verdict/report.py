@@ -25,6 +25,7 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _CAUSES = {
     re.compile("collection failure"): "collection",
     re.compile("internal error"): "plugin",
+    re.compile("failed on setup with .* did not end .* after its limit"): "timeout",  # as watchdog.py says
     re.compile("failed on setup with .*crashed while running"): "crash",
     re.compile("failed on setup"): "setup",
     re.compile("failed on teardown"): "teardown",

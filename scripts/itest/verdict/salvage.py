@@ -20,7 +20,7 @@ from itest.verdict import atomic, report
 
 PROBLEM = "was not finished by pytest"
 _END = b"</testsuites>"  # of every report of pytest's, which it writes in one go in the end
-_RED = {"failed": Failure, "error": Error, "skipped": Skipped}
+_TOLD = {"failed": Failure, "error": Error, "skipped": Skipped}
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def _case(result: Result, mask: Callable[[str], str]) -> TestCase:
     case = TestCase(_clean(name, mask), _clean(classname, mask), round(result.seconds, 3))
     if result.properties:
         case.append(_properties([(name, value) for name, value in result.properties], mask))
-    if kind := _RED.get(result.outcome):
-        red = kind(_clean(result.message, mask))
-        red.text = _clean(result.text, mask)
-        case.append(red)
+    if kind := _TOLD.get(result.outcome):
+        told = kind(_clean(result.message, mask))
+        told.text = _clean(result.text, mask)
+        case.append(told)
     if result.output:
         case.append(SystemOut(_clean(result.output, mask)))
     return case

@@ -110,6 +110,17 @@ def test_the_running_test_is_named_in_a_file_until_it_has_ended(checkout):
     assert running.read_text() == ""
 
 
+def test_a_test_whose_worker_has_died_is_no_longer_running(checkout):
+    running = checkout.path / "running"
+    checkout.write("tests/unit/test_name.py", "import os\ndef test_it(): os._exit(3)\n")
+    command = [sys.executable, "-m", "pytest", "-n", "1", "tests/unit/test_name.py"]
+    variables = {"PATH": os.environ["PATH"], "ITEST_RUNNING": str(running)}
+    done = subprocess.run(command, cwd=checkout.path, env=variables, capture_output=True, text=True, check=False)
+    assert "crashed while running 'tests/unit/test_name.py::test_it'" in done.stdout
+    assert "INTERNALERROR" not in done.stdout
+    assert not running.exists() or running.read_text() == ""
+
+
 def test_a_store_that_died_by_itself_is_told_by_the_tests_after_it(plain):
     killing = "def test_kills_it(stack):\n    stack.project.act('kill', 'postgres')\n\n\ndef test_next():\n    pass\n"
     plain.write("tests/api/test_red.py", killing)

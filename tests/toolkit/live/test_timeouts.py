@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from itest.verdict import report
+
 REDIS = (Path(__file__).parent / "redis.yaml").read_text(encoding="utf-8")
 
 HANGS = """
@@ -31,13 +33,14 @@ def test_after(): pass
 def slow(shared_checkout):
     """Suites of one small service each, in a checkout where pytest gets little grace to end."""
     shared_checkout.replace("scripts/itest/pytesting.py", "INTERRUPT_GRACE = 20.0", "INTERRUPT_GRACE = 1.0")
+    shared_checkout.replace("scripts/itest/watchdog.py", "GRACE = 10.0", "GRACE = 1.0")
     shared_checkout.suite("hangs", REDIS, test=HANGS)
     return shared_checkout
 
 
 def cases(checkout, suite: str) -> dict[str, ElementTree.Element]:
-    report = ElementTree.parse(checkout.latest / suite / "junit.xml")
-    return {case.get("name", ""): case for case in report.iter("testcase")}
+    written = ElementTree.parse(checkout.latest / suite / "junit.xml")
+    return {case.get("name", ""): case for case in written.iter("testcase")}
 
 
 @pytest.mark.parametrize("arguments", ["", "-n 2"])
@@ -54,9 +57,59 @@ def test_a_test_that_hangs_fails_with_its_seconds_and_all_stacks_and_the_others_
     assert "hint: its traceback shows where it hung; more time: @pytest.mark.timeout(seconds)" in ended.output
 
 
+SWALLOWS = """
+import threading
+import pytest
+
+def test_passes(): pass
+def test_fails(): assert "its" == "words"
+
+@pytest.mark.timeout(1)
+def test_swallows(stack):
+    while True:
+        try: threading.Event().wait(600)
+        except BaseException: pass
+"""
+
+
+@pytest.mark.parametrize("arguments", ["", "-n 2"])
+def test_a_test_that_swallows_its_end_is_ended_and_what_the_others_said_is_not_lost(slow, arguments):
+    slow.suite("swallows", REDIS, test=SWALLOWS)
+    ended = slow.run("run", "--suite", "swallows", f"--args={arguments}")
+    assert ended.code == 1, ended.output
+    suite = slow.summary["suites"]["swallows"]
+    test = "tests/swallows/test_swallows.py::test_swallows"
+    assert (suite["status"], suite["category"], suite["cause"]) == ("timeout", "test", "timeout")
+    assert suite["message"] == f"tests of swallows: {test} did not end within its 1 s, nor 1 s later"
+    assert (suite["tests"], suite["failures"], suite["errors"]) == (3, 1, 1)
+    assert f"itest: error: {test} did not end 1 s after its limit of 1 s" in ended.output
+    assert "more time: @pytest.mark.timeout(seconds) on the test, or ITEST_TEST_TIMEOUT" in ended.output
+    told = cases(slow, "swallows")
+    assert "'its' == 'words'" in told["test_fails"].find("failure").text
+    assert "did not end" in told["test_swallows"].find("error").get("message")
+    assert report.case(told["test_swallows"]).cause == "timeout"
+    assert "in test_swallows\n" in (slow.latest / "swallows/stacks.txt").read_text()
+    assert not {"hung", "finished", "running"} & {path.name for path in (slow.latest / "swallows").iterdir()}
+    assert slow.leftovers() == {"containers": [], "networks": []}
+
+
+def test_a_test_that_ends_pytest_is_named_beside_the_results_of_those_before_it(slow):
+    first = "def test_passes(): pass\ndef test_fails(): assert 0\n"
+    slow.suite("leaves", REDIS, test=f"{first}import os\ndef test_leaves(stack): os._exit(0)\ndef test_next(): pass\n")
+    ended = slow.run("run", "--suite", "leaves")
+    assert ended.code == 1, ended.output
+    suite = slow.summary["suites"]["leaves"]
+    assert (suite["status"], suite["cause"]) == ("error", "crash")
+    assert suite["message"] == "tests of leaves: tests/leaves/test_leaves.py::test_leaves ended pytest with exit code 0"
+    assert (suite["tests"], suite["failures"], suite["errors"]) == (3, 1, 1)
+    broken = cases(slow, "leaves")["test_leaves"].find("error")
+    assert broken.get("message") == "pytest ended with exit code 0 while this ran"
+
+
 # In C code that keeps the interpreter to itself: no signal handler of Python's runs, and no other thread.
 DEAF = """
 import ctypes
+def test_passes(): pass
 def test_deaf(stack):
     lock, mutex = ctypes.PyDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
     lock(mutex)
@@ -77,8 +130,9 @@ def test_a_suite_whose_pytest_is_deaf_ends_all_the_same_and_tells_where_it_was(s
     assert deaf["message"] == (
         "suite deaf: took longer than 4 s, in stage pytest while tests/deaf/test_deaf.py::test_deaf ran"
     )
+    assert (deaf["tests"], deaf["failures"], deaf["errors"]) == (2, 0, 1)
     assert "raise ITEST_SUITE_TIMEOUT" in ended.output
-    assert 'test_deaf.py", line 6 in test_deaf' in (slow.latest / "deaf/failure.txt").read_text()
+    assert 'test_deaf.py", line 7 in test_deaf' in (slow.latest / "deaf/failure.txt").read_text()
     stacks = (slow.latest / "deaf/stacks.txt").read_text()
     assert "=== itest\n" in stacks
     assert "=== pytest." in stacks

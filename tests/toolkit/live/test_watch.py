@@ -103,6 +103,17 @@ def test_a_database_that_dies_takes_nothing_with_it_that_would_hide_it(shared_ch
     assert "Traceback (most recent call last)" not in ended.output
 
 
+def test_a_service_that_a_test_ends_and_starts_again_and_again_has_not_died(mortal):
+    test = """
+@pytest.mark.parametrize("number", range(6))
+def test_that_means_it(stack, number):
+    stack.kill("redis")
+    stack.start("redis")
+"""
+    ended = mortal(REDIS, test)
+    assert ended.code == 0, ended.output
+
+
 def test_a_service_that_no_test_needs_ends_the_suite_all_the_same(mortal, shared_checkout):
     test = """
 def test_that_kills(stack):

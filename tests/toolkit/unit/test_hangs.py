@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from itest import hangs, processes, tracebacks
+from itest import hangs, processes, pytesting, tracebacks, watchdog
 from itest.stack.eventually import eventually
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -97,6 +98,118 @@ def test_what_is_not_counted_leaves_a_test_the_time_that_it_had():
     with hangs.not_counted():
         assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60
+
+
+# Tests that go on after their time
+
+DEAF_TO_EXCEPTIONS = """
+import threading, time, pytest
+from itest import watchdog
+watchdog.GRACE = 0.5
+
+def swallow(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            threading.Event().wait(seconds)
+        except BaseException:
+            pass
+
+def test_before(): pass
+{test}
+def test_after(): pass
+"""
+IN_TEST = "@pytest.mark.timeout(0.2)\ndef test_it(): swallow({seconds})"
+IN_TEARDOWN = """
+@pytest.fixture
+def slow():
+    yield
+    swallow({seconds})
+
+@pytest.mark.timeout(0.2{more})
+def test_it(slow): assert {passes}
+"""
+
+
+@pytest.fixture
+def swallowing(run, tmp_path):
+    """The same with a test that goes on for some seconds whatever is raised in it, between two that pass."""
+
+    def start(test: str, *arguments: str, seconds: float = 60, more: str = "", passes: bool = False, **variables: str):
+        body = test.format(seconds=seconds, more=more, passes=passes)
+        (tmp_path / "test_swallows.py").write_text(DEAF_TO_EXCEPTIONS.format(test=body))
+        return run("test_swallows.py", "-v", *arguments, **variables)
+
+    return start
+
+
+LINE = "itest: error: test_swallows.py::test_it did not end 0.5 s after its limit of 0.2 s; {} is ended\n"
+
+
+@pytest.mark.parametrize("test", [IN_TEST, IN_TEARDOWN], ids=["test", "teardown of a failed test"])
+@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
+def test_a_test_that_swallows_its_end_is_ended_with_pytest_and_all_tracebacks(swallowing, test, capture):
+    done = swallowing(test, f"--capture={capture}")
+    assert done.code == 1, done.output
+    assert LINE.format("pytest") in done.output
+    assert "Thread MainThread:" in done.output
+    assert "in swallow" in done.output
+    assert "test_before PASSED" in done.output
+    assert "test_after" not in done.output
+
+
+def test_of_workers_only_the_one_is_ended_and_the_others_go_on(swallowing):
+    done = swallowing(IN_TEST, "-n", "2")
+    assert re.search(re.escape(LINE).replace(r"\{\}", r"gw\d"), done.output), done.output
+    assert "1 failed, 2 passed" in done.output, done.output
+
+
+def test_a_run_is_told_what_was_ended_and_where_it_was(swallowing, tmp_path):
+    swallowing(IN_TEST, ITEST_HUNG=str(tmp_path / "hung"))
+    error = pytesting.hung("api", tmp_path)
+    assert error.message == "tests of api: test_swallows.py::test_it did not end within its 0.2 s, nor 0.5 s later"
+    assert (error.category, error.cause) == ("test", "timeout")
+    assert "@pytest.mark.timeout(seconds) on the test, or ITEST_TEST_TIMEOUT=seconds" in error.hint
+    assert 'test_swallows.py", line 10 in swallow' in error.evidence
+    assert "_pytest" not in error.evidence
+    assert "Thread MainThread:" in (tmp_path / "stacks.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("test", "given"),
+    [
+        (IN_TEST, {"seconds": 0.4}),
+        (IN_TEARDOWN, {"more": ", func_only=True", "passes": True}),
+        (IN_TEST.replace("@pytest.mark.timeout(0.2)", ""), {"ITEST_TEST_TIMEOUT": "0"}),
+    ],
+    ids=["ends in its grace", "its fixtures don't count", "no limit"],
+)
+def test_what_still_has_time_is_left_alone(swallowing, test, given):
+    done = swallowing(test, **{"seconds": 1.5} | given)
+    assert "did not end" not in done.output
+    assert "test_after PASSED" in done.output
+
+
+def test_a_debugger_is_never_ended(swallowing):
+    done = swallowing(IN_TEST, "--pdb", seconds=1.5)
+    assert "did not end" not in done.output
+
+
+def test_a_watchdog_gives_a_test_its_limit_and_grace_anew_and_what_is_not_counted_on_top(monkeypatch):
+    monkeypatch.setattr(watchdog, "GRACE", 0.0)
+    ended: list[str] = []
+    dog = watchdog.Watchdog(lambda test, limit: ended.append(f"{test} {limit}"))
+    dog.watch("first", 0.2)
+    dog.release()
+    dog.join(0.5)
+    assert ended == []
+    dog.watch("second", 60)
+    dog.watch("third", 0.2)
+    with hangs.not_counted():
+        dog.join(0.5)
+        assert ended == []
+    dog.join(30)
+    assert ended == ["third 0.2"]
 
 
 # Where processes are
