@@ -50,7 +50,7 @@ def tell(config: pytest.Config, notes: list[str]) -> None:
             config.stash[STACKS].report(f"itest: {note}")
 
 
-@dataclass
+@dataclass(eq=False)  # pytest needs a hash of its plugins
 class Controller:
     """A plugin of the process that pytest-xdist's workers belong to. stacks: of this process."""
 

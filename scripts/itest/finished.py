@@ -34,7 +34,7 @@ class Result:
     properties: Sequence[Sequence[str]] = ()
 
 
-@dataclass
+@dataclass(eq=False)  # pytest needs a hash of its plugins
 class Finished:
     """A plugin of the process that has the reports: with pytest-xdist, of the controller."""
 

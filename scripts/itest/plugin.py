@@ -25,7 +25,7 @@ pytest_plugins = ["itest.fixtures", "itest.hangs"]
 _BEGAN = pytest.StashKey[float]()
 
 
-@dataclass
+@dataclass(eq=False)  # pytest needs a hash of its plugins
 class _Running:
     """Keeps a file with the tests that run at this moment, one a line: whoever ends pytest can then name them."""
 

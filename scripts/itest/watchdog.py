@@ -82,7 +82,7 @@ def held() -> Iterator[None]:
         yield
 
 
-@dataclass
+@dataclass(eq=False)  # pytest needs a hash of its plugins
 class Watched:
     """The plugin that sets the watchdog on tests with a limit. note: for the run, of the tests that had to be ended."""
 

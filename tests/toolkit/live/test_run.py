@@ -112,6 +112,16 @@ def test_a_collection_error_is_a_test_failure_and_not_a_green_run(checkout):
     assert "nothing_of_that_name" in ended.output
 
 
+def test_a_suite_may_have_conftests_in_the_folders_below_it(checkout):
+    """For a test outside of such a folder pytest leaves its conftest out, and compares all plugins for that."""
+    checkout.suite("tiny", REDIS)
+    checkout.write("tests/tiny/below/conftest.py", "def pytest_runtest_logfinish(): pass\n")
+    checkout.write("tests/tiny/below/test_below.py", "def test_below(stack): pass\n")
+    for arguments in ("", "-n 2"):
+        ended = checkout.run("run", "--suite", "tiny", f"--args={arguments}")
+        assert (ended.code, checkout.summary["suites"]["tiny"]["tests"]) == (0, 2), ended.output
+
+
 def test_no_test_selected_at_all_is_a_usage_error(checkout):
     checkout.suite("tiny", REDIS)
     ended = checkout.run("run", "--suite", "tiny", "--args=-k nothing_like_it")
