@@ -102,7 +102,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     item.stash[LAST] = nextitem is None
     died = os.environ.get("ITEST_DIED")
     if died and Path(died).exists():  # the run has seen it before any test has
-        item.session.shouldstop = Path(died).read_text(encoding="utf-8")
+        item.session.shouldfail = Path(died).read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -150,9 +150,9 @@ def _blame_dead(item: pytest.Item, stack: Stack) -> None:
     for name, value in (("itest.category", error.category), ("itest.cause", error.cause)):
         if (name, value) not in item.user_properties:
             item.user_properties.append((name, value))
-    told = error.message if item.session.shouldstop else str(error)  # in full once
+    told = error.message if item.session.shouldfail else str(error)  # in full once
     item.add_report_section("test", "stdout of itest, what is to blame for this", f"{told}\n")
-    item.session.shouldstop = error.message
+    item.session.shouldfail = error.message
 
 
 def _reporter(config: pytest.Config) -> Callable[[str], None]:

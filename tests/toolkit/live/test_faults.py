@@ -519,7 +519,7 @@ SERVICES = [
         "a service that ends during the tests",
         "service/exited",
         "service thing: exited with code 3 during the tests",
-        "the log says why; a test that means to end a service calls stack.kill",
+        "a test that means to end a service calls stack.kill or stack.stop",
         seen="log: the last words",
         thing="command: [sh, -c, 'redis-server --protected-mode no; echo the last words; exit 3']",
         test="def test_it(redis_client): redis_client.shutdown(nosave=True)",

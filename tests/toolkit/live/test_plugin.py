@@ -121,10 +121,12 @@ def test_a_test_whose_worker_has_died_is_no_longer_running(checkout):
     assert not running.exists() or running.read_text() == ""
 
 
-def test_a_store_that_died_by_itself_is_told_by_the_tests_after_it(plain):
+def test_a_store_that_died_by_itself_is_told_and_the_tests_after_it_are_not_run(plain):
     killing = "def test_kills_it(stack):\n    stack.project.act('kill', 'postgres')\n\n\ndef test_next():\n    pass\n"
     plain.write("tests/api/test_red.py", killing)
     done = plain.pytest("tests/api/test_red.py")
     assert done.code == 1, done.output
     assert "service postgres: exited, code 137, can't return to the seeded state: " in done.output
+    assert "service postgres: exited with code 137 (killed, SIGKILL) during the tests" in done.output
+    assert "1 passed, 1 error in" in done.output
     assert "psycopg" not in done.output

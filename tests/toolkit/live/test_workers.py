@@ -185,10 +185,8 @@ def test_what_a_killed_worker_left_goes_with_the_next_command_and_its_slot_is_us
     before = databases(kept)
     with held(kept):
         assert kept.pytest("tests/api/test_killed.py").code == -signal.SIGKILL
-        assert len(networks()) == 2
         again = kept.pytest("tests/api/test_items.py")
         assert again.code == 0, again.output
-        assert "left by a run that was killed" in again.output
     assert len(networks()) == 1
     assert databases(kept) == before
 

@@ -64,7 +64,8 @@ def run(folder: Path, text: str, *arguments: str) -> int:
     (folder / "conftest.py").write_text(CONFTEST)
     plain = ["-q", "-p", "no:cacheprovider", "-p", "xdist", "--junitxml=junit.xml"]
     plain += ["-o", "junit_family=xunit2", "-o", "junit_logging=system-out"]
-    environ = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(SCRIPTS)}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # no worker of ours
+    environ = own | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(SCRIPTS)}
     command = [sys.executable, "-m", "pytest", *plain, *arguments]
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, check=False).returncode
 
