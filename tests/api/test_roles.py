@@ -23,7 +23,7 @@ def test_a_customer_may_not_write_items(as_customer, db, problem, method, path):
 
 @pytest.mark.parametrize(("method", "path"), [*WRITES, ("POST", "/orders"), ("GET", "/orders"), ("GET", "/orders/1")])
 def test_a_stranger_has_to_log_in_first(http, problem, method, path):
-    problem(http.request(method, path, json=TEAPOT), 401)
+    assert problem(http.request(method, path, json=TEAPOT), 401)["status"] == 401
 
 
 def test_a_change_of_role_counts_from_the_next_request_on(as_customer, db):

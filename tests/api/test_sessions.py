@@ -54,10 +54,11 @@ def test_a_password_is_stored_as_a_salted_hash_only(http, db):
     assert all(stored.startswith("scrypt$") for stored in hashes)
 
 
-def test_an_address_registers_once_however_it_is_written(http, problem):
+def test_an_address_registers_once_however_it_is_written(http, db, problem):
     response = http.post("/users", json={"email": "ADA@example.com", "password": "a long enough one"})
 
     problem(response, 409)
+    assert db.execute("SELECT email FROM users WHERE lower(email) LIKE 'ada@%'").fetchall() == [("ada@example.com",)]
 
 
 def test_nobody_makes_themselves_an_admin(http):
@@ -131,7 +132,7 @@ def test_a_refresh_token_that_comes_back_ends_the_session_of_thief_and_victim(ht
     problem(http.post("/refresh", json={"refresh_token": stolen}), 401)
 
     problem(http.post("/refresh", json={"refresh_token": newest["refresh_token"]}), 401)
-    problem(http.get("/me", headers=bearer(newest["access_token"])), 401)
+    assert problem(http.get("/me", headers=bearer(newest["access_token"])), 401)["status"] == 401
 
 
 def test_of_two_refreshes_at_once_only_one_succeeds(http, login):
@@ -147,7 +148,7 @@ def test_an_expired_refresh_token_is_refused(http, login, db, problem):
     token = login("ada@example.com")["refresh_token"]
     db.execute("UPDATE refresh_tokens SET issued_at = issued_at - interval '31 days', expires_at = now()")
 
-    problem(http.post("/refresh", json={"refresh_token": token}), 401)
+    assert problem(http.post("/refresh", json={"refresh_token": token}), 401)["status"] == 401
 
 
 def test_the_database_knows_refresh_tokens_by_their_hash_only(login, db):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from itest.containers import moment
 from itest.errors import ItestError
 from itest.images.dockercli import query
 from itest.machine import diagnosis, engine
@@ -125,13 +124,6 @@ def _ask() -> tuple[dict[str, Any], float]:
         return info, 0.0
     told = moment(str(info["SystemTime"]))
     return info, told - answered if told > answered else min(0.0, told - asked)
-
-
-def moment(text: str) -> float:
-    """RFC 3339 with nanoseconds, of which Python 3.10 reads six digits, as seconds since the epoch."""
-    fraction = re.search(r"\.\d+", text)
-    whole = text.replace(fraction[0], "") if fraction else text
-    return datetime.fromisoformat(whole.replace("Z", "+00:00")).timestamp() + float(fraction[0] if fraction else 0)
 
 
 def _subnets() -> list[Network]:

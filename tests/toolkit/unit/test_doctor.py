@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from itest import suite
+from itest.containers import moment
 from itest.doctor import budget, capacity, files, finding, leftovers, machine, ports, seal, show, supply
 from itest.doctor.budget import Healthcheck
 from itest.doctor.doctor import Diagnosis
@@ -307,7 +308,7 @@ def test_an_engine_that_names_no_pools_has_docker_s_own(tmp_path):
     ["2026-01-02T03:04:05.123456789Z", "2026-01-02T05:04:05.123456789+02:00", "2026-01-01T22:04:05.123456789-05:00"],
 )
 def test_the_engine_s_clock_is_read_in_any_zone(text):
-    assert machine.moment(text) == pytest.approx(1767323045.1234567)
+    assert moment(text) == pytest.approx(1767323045.1234567)
 
 
 def test_what_was_left_behind_is_told():

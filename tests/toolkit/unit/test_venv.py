@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from itest.machine.venv_build import pip_environment
+from itest.stack.eventually import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 PREPARING = "itest: preparing .venv"
@@ -84,7 +84,7 @@ def test_an_interrupted_build_is_exit_130_and_done_again(checkout):
     (checkout / "scripts" / "requirements.lock").write_text("./fifo.tar.gz --hash=sha256:" + "0" * 64)
     os.mkfifo(checkout / "fifo.tar.gz")  # pip waits for its content
     process = start(checkout)
-    wait_for(checkout / ".venv" / "bin" / "python")
+    eventually((checkout / ".venv" / "bin" / "python").exists, timeout=20)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -154,10 +154,3 @@ def package(folder: Path) -> str:
         wheel.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("thing-1.0.dist-info/RECORD", "thing.py,,\n")
     return hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest()
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.02)

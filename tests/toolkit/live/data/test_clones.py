@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from itest.data import template
 from itest.data.clones import Pool
 from itest.errors import ItestError
+from itest.stack.eventually import eventually
 
 SCRIPTS = Path(__file__).resolve().parents[4] / "scripts"
 Conn = psycopg.Connection
@@ -43,10 +43,6 @@ def siblings(dsn: str, tail: str = "") -> list[str]:
         return [name for (name,) in rows]
 
 
-def until(true: Callable[[], object]) -> None:
-    Retrying(retry=retry_if_result(lambda found: not found), wait=wait_fixed(0.02), stop=stop_after_delay(20))(true)
-
-
 @pytest.fixture
 def pool(sealed: str) -> Iterator[Pool[Conn]]:
     made = Pool(sealed, connect=connect, size=2)
@@ -66,16 +62,16 @@ def test_each_clone_is_a_database_of_its_own_as_it_was_sealed(pool: Pool[Conn], 
 
 
 def test_as_many_as_asked_for_are_warm_without_being_taken(pool: Pool[Conn], sealed: str) -> None:
-    until(lambda: len(siblings(sealed, "clone")) == 2)
+    assert eventually(lambda: len(siblings(sealed, "clone")) == 2, timeout=20)
     pool.take()
-    until(lambda: len(siblings(sealed, "clone")) == 3)
+    assert eventually(lambda: len(siblings(sealed, "clone")) == 3, timeout=20)
 
 
 def test_what_is_given_back_is_dropped_with_whoever_is_in_it(pool: Pool[Conn], sealed: str) -> None:
     clone = pool.take()
     with connect(clone.dsn):
         pool.give_back(clone)
-        until(lambda: clone.name not in siblings(sealed, "clone"))
+        assert eventually(lambda: clone.name not in siblings(sealed, "clone"), timeout=20)
     assert clone.conn.closed
 
 
@@ -121,7 +117,7 @@ def test_a_template_that_is_gone_is_said_at_take(sealed: str) -> None:
 
 def test_what_the_server_refuses_is_said_at_take(pool: Pool[Conn], sealed: str) -> None:
     pool.take()
-    until(lambda: len(siblings(sealed, "clone")) == 3)
+    assert eventually(lambda: len(siblings(sealed, "clone")) == 3, timeout=20)
     with connect(sealed) as conn:
         template.unseal(conn)
     assert pool.take().conn.execute("TABLE t").fetchall() == [(1,)]
