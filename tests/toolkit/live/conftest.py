@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from itest.bake import shelf
 from itest.machine import engine
 
 ROOT = Path(__file__).resolve().parents[3]
+# Any command sweeps what the dead left on this machine, and another test has just killed a run of its own.
+SWEPT_ELSEWHERE = re.compile(r"^itest: removing \S+, left by a run that was killed in .+\n", re.MULTILINE)
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "build", "toolkit", "__pycache__", ".*_cache")
 
 
@@ -46,10 +49,14 @@ def machine() -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code and all that it printed."""
+    """How a command ended: exit code and all that it printed of its own checkout."""
 
     code: int
     output: str
+
+    @classmethod
+    def of(cls, code: int, printed: str) -> Ended:
+        return cls(code, SWEPT_ELSEWHERE.sub("", printed))
 
 
 @dataclass
@@ -98,7 +105,7 @@ class Checkout:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
-        return Ended(process.returncode, output)
+        return Ended.of(process.returncode, output)
 
     def start_pytest(self, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
         """Start plain pytest, as an IDE does."""
@@ -116,7 +123,7 @@ class Checkout:
         """Plain pytest from its start to its end."""
         process = self.start_pytest(*arguments, cwd=cwd)
         output, _ = process.communicate()
-        return Ended(process.returncode, output)
+        return Ended.of(process.returncode, output)
 
     @property
     def latest(self) -> Path:
