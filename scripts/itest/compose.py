@@ -72,11 +72,13 @@ class Project:
     def act(self, verb: str, service: str) -> None:
         """kill, pause, unpause, stop or start one service, and note it where the run looks for deaths that it must
         explain: this one was meant."""
-        if announced := os.environ.get("ITEST_ANNOUNCED"):
-            with open(announced, "a", encoding="utf-8") as file:
-                file.write(f"{verb} {service}\n")
+        ends = verb in ("kill", "pause", "stop")
+        if ends:
+            _announce(verb, service)
         with self._run("service", verb, f"service {service} of {self.name}"):
             getattr(self._client.compose, verb)(service)
+        if not ends:
+            _announce(verb, service)  # until it runs, it is dead because somebody meant it
 
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command inside a service and return what it printed. Raises DockerException when it fails."""
@@ -217,3 +219,9 @@ def _inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+def _announce(verb: str, service: str) -> None:
+    if announced := os.environ.get("ITEST_ANNOUNCED"):
+        with open(announced, "a", encoding="utf-8") as file:
+            file.write(f"{verb} {service}\n")
