@@ -16,6 +16,7 @@ from itest.reach import Stacks, new_session
 
 STACKS = pytest.StashKey[Stacks]()  # of a pytest process
 LAST = pytest.StashKey[bool]()  # of a test: whether none follows in its process
+NEXT = pytest.StashKey[str]()  # of a test: which follows in its process, if that is of the same file
 
 SAID = "itest_said"  # what a worker tells in the end
 SESSION, ENDING = "itest_session", "itest_ending"  # what a worker is told beside its number, and what it tells

@@ -6,14 +6,14 @@ Every public one may be overridden in a conftest.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from itest import controller
-from itest.controller import LAST, STACKS
+from itest.controller import LAST, NEXT, STACKS
 from itest.errors import ItestError
 from itest.stack.stack import Stack
 
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
     from itest.factory import Factory, Kept
     from itest.isolation import Database, Isolation, Resettable
+    from itest.isolation.mock import MockStore
+    from itest.mocking import Mock
     from itest.suite.suite import Suite
 
 _KEPT: pytest.StashKey[Kept] = pytest.StashKey()  # from one test's factory to the next one's
+_MOCKS: pytest.StashKey[list[MockStore]] = pytest.StashKey()  # of a test: those to which its requests come
 
 
 class StateWarning(pytest.PytestWarning):
@@ -50,11 +53,11 @@ def _disturb(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest)
 
 @pytest.hookimpl(trylast=True)  # when fixtures of the whole session have closed what is theirs
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tell of connections that tests have left open."""
+    """Tell of connections that tests have left open, and of what kept them from running side by side."""
     notes: list[str] = []
     for stack, isolation in session.config.stash[STACKS].open.values():
         try:
-            notes += isolation.leaked()
+            notes += isolation.notes()
         except ItestError as error:
             notes.append(f"{stack.name}: whether tests left connections open is not known: {error.message}")
     controller.tell(session.config, notes)
@@ -112,7 +115,15 @@ def http(stack: Stack) -> Iterator[requests.Session]:
 
     service = stack.only("http")
     with BaseUrlSession(stack.url(service), lambda: f"service {service}: {stack.state(service)}") as session:
+        if stack.suite.services[service].baggage:
+            session.headers["baggage"] = f"itest.scope={stack.scope}"
         yield session
+
+
+@pytest.fixture
+def mock(request: pytest.FixtureRequest, _mock_state: None) -> Mock:
+    """The mock server in the place of third parties: `mock.stub(…)`, `mock.fail(…)`, `mock.received(…).once()`."""
+    return _reach(request)[1].mock()
 
 
 @pytest.fixture
@@ -148,6 +159,39 @@ def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     with _blaming(item):
         _say(item, isolation.end(last=item.stash.get(LAST, True)))  # not told after an interrupt
+
+
+@pytest.fixture(autouse=True)
+def _mock_state(request: pytest.FixtureRequest, _clean_state: None) -> Iterator[None]:
+    """What comes to the mock while a test runs is the test's, which fails where no stub answers it."""
+    item, mocks = request.node, _reach(request)[1].mocks if _suite(request) else ()
+    with ExitStack() as held:
+        mine = [one for one in mocks if held.enter_context(one.turn(wanted="mock" in request.fixturenames))]
+        item.stash[_MOCKS] = mine
+        for one in mine:
+            with _blaming(item):
+                _say(item, one.begin(item.nodeid))
+        yield
+        for one in mine:
+            with _blaming(item):
+                _say(item, one.end(following=item.stash.get(NEXT, "")))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # inside of what else watches the test, such as its time
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """What nothing answered fails the test itself; of one that failed by itself it may be the reason."""
+    mocks = item.stash.get(_MOCKS, [])
+    try:
+        yield
+    except (Exception, pytest.fail.Exception):
+        for one in mocks:
+            with suppress(ItestError):  # it is told when the test ends
+                if seen := one.seen():
+                    item.add_report_section("call", f"stdout of itest, what came to {one.name} in this", seen)
+        raise
+    for one in mocks:
+        with _blaming(item):
+            one.judge()
 
 
 @contextmanager

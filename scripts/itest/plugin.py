@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from itest import controller, processes
-from itest.controller import LAST, STACKS, Controller
+from itest.controller import LAST, NEXT, STACKS, Controller
 from itest.errors import ItestError
 from itest.finished import Finished
 from itest.stack.stack import Stack
@@ -100,6 +100,7 @@ def _is_strategy(marker: pytest.Mark) -> bool:
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     item.stash[LAST] = nextitem is None
+    item.stash[NEXT] = nextitem.nodeid if nextitem and nextitem.path == item.path else ""
     died = os.environ.get("ITEST_DIED")
     if died and Path(died).exists():  # the run has seen it before any test has
         item.session.shouldfail = Path(died).read_text(encoding="utf-8")

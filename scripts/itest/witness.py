@@ -81,6 +81,7 @@ class Witness:
                 self.note(f"{self.stack.suite.name}: `docker compose up --wait` would fail: {broken}")
             for one in (self.stack, *self.workers):
                 self.logs |= evidence.keep_logs(self.folder, one, self.masker)
+                evidence.keep_mocks(self.folder, one, self.masker)
             wanted_out = self._tell_egress()
             return error or wanted_out
         except ItestError as problem:

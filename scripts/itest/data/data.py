@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.errors import InsufficientPrivilege
 
-from itest.data import baseline, fixtures, fixtures_redis, migrate, migrations, sql, template
+from itest.data import baseline, fixtures, fixtures_redis, migrate, migrations, sql, stubs, template
 from itest.data.baseline import Contaminated, SchemaChanged
 from itest.data.fixtures import Fixture
 from itest.data.fixtures_redis import Command
@@ -22,6 +23,9 @@ from itest.data.migrations import Migration
 from itest.data.restoring import Strategy
 from itest.errors import ItestError
 from itest.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from itest.mock.stubs import Stub
 
 LOCK_TIMEOUT = 10.0  # seconds that a session of ours waits for somebody else's lock
 SHOWN = 3  # changes of a schema that a line names
@@ -35,6 +39,7 @@ class Plan:
     suite: Suite
     migrations: list[Migration]
     fixtures: list[Fixture]
+    stubs: tuple[Stub, ...] = ()  # of what the mock answers in every test
 
     @property
     def databases(self) -> list[str]:
@@ -74,6 +79,7 @@ def plan(suite: Suite) -> Plan:
         suite,
         migrations.discover(suite.migrations, root=suite.root),
         fixtures.discover(suite.fixtures, root=suite.root, kinds=kinds),
+        stubs.read(suite.fixtures, root=suite.root),
     )
     if one.migrations and len(one.databases) != 1:
         problem = f"suite {suite.name}: migrations need one service of kind postgres, not {len(one.databases)}"
@@ -89,7 +95,9 @@ def prepare(one: Plan, addresses: Mapping[str, str]) -> str:
     Raises ItestError (data): file, line or row.
     """
     databases = [addresses[name] for name in one.databases if name in addresses]
-    done = [said for dsn in databases for said in _healed(one, dsn)]
+    mocks = [name for name, service in one.suite.services.items() if service.kind == "mock" and name in addresses]
+    done = [_count(len(one.stubs), "stub") for name in mocks if stubs.load(one.stubs, addresses[name])]
+    done += [said for dsn in databases for said in _healed(one, dsn)]
     with ExitStack() as opened:
         sessions = [opened.enter_context(_session(dsn)) for dsn in databases]
         if sessions and all(_is_seeded(one, session) for session in sessions):

@@ -10,6 +10,7 @@ from itest.data import fixtures
 from itest.errors import ItestError
 from itest.isolation import copies
 from itest.isolation.database import Database
+from itest.isolation.mock import MockStore
 from itest.isolation.postgres import PostgresStore
 from itest.isolation.rabbitmq import RabbitStore
 from itest.isolation.redis import RedisStore
@@ -19,7 +20,9 @@ from itest.stack.stack import Stack
 if TYPE_CHECKING:
     import redis
 
-BuiltIn = PostgresStore | RedisStore | RabbitStore
+    from itest.mocking import Mock
+
+BuiltIn = PostgresStore | RedisStore | RabbitStore | MockStore
 
 
 class Isolation:
@@ -44,6 +47,11 @@ class Isolation:
     @property
     def databases(self) -> list[PostgresStore]:
         return [store for store in self._stores if isinstance(store, PostgresStore)]
+
+    @property
+    def mocks(self) -> list[MockStore]:
+        """Stores of requests, which begin and end with every test, whatever the strategy."""
+        return [store for store in self._stores if isinstance(store, MockStore)]
 
     def begin(self, strategy: str) -> list[str]:
         """Before a test. Returns what a person should know of. Raises ItestError (service or data)."""
@@ -84,6 +92,15 @@ class Isolation:
 
         return redis.Redis.from_url(self.stack.dsn(self.stack.only("redis")), decode_responses=True)
 
+    def mock(self) -> Mock:
+        """The suite's one mock server, as the test under way sees it."""
+        name = self.stack.only("mock")
+        return next(store for store in self.mocks if store.name == name).mock()
+
+    def notes(self) -> list[str]:
+        """What a person should know of in the end, a line each."""
+        return [*self.leaked(), *(note for store in self.mocks for note in store.notes())]
+
     def leaked(self) -> list[str]:
         """Connections to databases that tests have left open, a line each."""
         return [line for store in self.databases for line in store.leaked()]
@@ -110,7 +127,7 @@ class Isolation:
         if self._strategy == "none":
             return
         for store in self.stores:
-            if not isinstance(store, PostgresStore):
+            if not isinstance(store, (PostgresStore, MockStore)):
                 store.reset()
 
     def _refuse_dirt(self) -> None:
@@ -135,4 +152,6 @@ def _built_in(stack: Stack) -> list[BuiltIn]:
             found.append(RedisStore(stack, name, fixtures.commands(plan.fixtures, name)))
         elif service.kind == "rabbitmq":
             found.append(RabbitStore(stack, name))
+        elif service.kind == "mock":
+            found.append(MockStore(stack, name, plan.stubs))
     return found

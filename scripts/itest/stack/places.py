@@ -1,4 +1,4 @@
-"""A worker's own place in a store that it shares: a database, a logical database, a virtual host.
+"""A worker's own place in a store that it shares: a database, a logical database, a virtual host, a mock's scope.
 
 Made anew when its slot is claimed, whatever a worker that was killed left there, and given back at the end.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itest.errors import ItestError
 from itest.stack.rabbitmq import drop_vhost, make_vhost
 from itest.stack.stack import Stack
+from itest.suite import workers
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Place:
 def names(stack: Stack, slot: int) -> dict[str, str]:
     """The places of a slot in all stores that workers share: service -> name."""
     shared = [one for one in stack.suite.services.values() if one.stores and one.name not in stack.suite.per_worker]
+    if not workers.scoped(stack.suite):
+        shared = [one for one in shared if one.kind != "mock"]
     return {one.name: PLACES[one.kind].name(stack, one.name, slot) for one in shared}
 
 
@@ -88,8 +91,16 @@ def _flush(stack: Stack, service: str, _number: str) -> None:
         client.flushdb()
 
 
+def _end_scope(stack: Stack, service: str, scope: str) -> None:
+    from itest.mocking.admin import Admin
+
+    with Admin(stack.admin(service)) as admin:
+        admin.end(scope)
+
+
 PLACES: Mapping[str, Place] = {
     "postgres": Place(_database, _clone, _drop_clone),
     "redis": Place(lambda _stack, _service, slot: str(slot), _refuse_beyond, _flush),
     "rabbitmq": Place(lambda _stack, _service, slot: f"itest-{slot}", make_vhost, drop_vhost),
+    "mock": Place(lambda _stack, _service, slot: f"worker{slot}", _end_scope, _end_scope),
 }

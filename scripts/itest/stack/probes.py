@@ -58,6 +58,11 @@ class Target:
         return Endpoint(*self.container.ports[wanted])
 
     @property
+    def admin(self) -> str:
+        """The URL of its admin port. Raises Unpublished."""
+        return "http://{}:{}".format(*self.endpoint(KINDS[self.service.kind].admin))
+
+    @property
     def address(self) -> str:
         return KINDS[self.service.kind].address(self.endpoint(), self.container.environment, "")
 
@@ -75,6 +80,7 @@ def checks_of(service: Service, container: Container) -> tuple[Check, ...]:
         "postgres": (Check("sql", "SELECT 1"),),
         "redis": (Check("redis", "ping"),),
         "rabbitmq": (Check("amqp", "open"),),
+        "mock": (Check("http", "/health"),),
         "http": () if any(check.what == "http" for check in own) else (Check("tcp", service.port),),
         "tcp": (Check("tcp", service.port),),
     }.get(service.kind, ())
@@ -138,7 +144,8 @@ def _amqp(target: Target, _check: Check) -> None:
 def _http(target: Target, check: Check) -> None:
     import requests
 
-    url = "http://{}:{}{}".format(*target.endpoint(), check.value)
+    base = target.admin if target.service.kind == "mock" else "http://{}:{}".format(*target.endpoint())
+    url = f"{base}{check.value}"
     try:
         with requests.Session() as session:
             session.trust_env = False  # a proxy of the environment must not come between us and loopback

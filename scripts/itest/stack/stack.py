@@ -14,7 +14,7 @@ from itest.errors import ItestError
 from itest.stack.probes import Target, Unpublished
 from itest.stack.ready import Readiness, wait_ready
 from itest.suite import schema
-from itest.suite.kinds import KINDS, Endpoint, postgres_dsn
+from itest.suite.kinds import KINDS, SCOPE, Endpoint, postgres_dsn
 from itest.suite.suite import Service, Suite
 
 UNPUBLISHED = "unpublished"  # the cause of an error
@@ -70,6 +70,16 @@ class Stack:
                 _refuse_no_password(service, user, self.env(service))
             return postgres_dsn(self.endpoint(service), self.env(service), place, user, password)
         return KINDS[kind].address(self.endpoint(service), self.env(service), place)
+
+    def admin(self, service: str) -> str:
+        """The URL at which a service is told what to do, such as a mock what to answer."""
+        return self._target(service).admin
+
+    @property
+    def scope(self) -> str:
+        """By which a mock knows this worker's requests."""
+        mocks = (name for name in self.suite.services if self.suite.services[name].kind == "mock")
+        return next((self.places[name] for name in mocks if name in self.places), SCOPE)
 
     def env(self, service: str) -> Mapping[str, str]:
         """The environment that a service was started with, secrets included."""
@@ -128,8 +138,9 @@ class Stack:
         return self.own if self.own and service in self.suite.per_worker else self.project
 
     def stores(self) -> dict[str, str]:
-        """The connection strings of all services that hold data."""
-        return {name: self.dsn(name) for name, service in self.suite.services.items() if service.stores}
+        """Where all services that hold data are filled: connection strings, of a mock its admin port's URL."""
+        stores = [service for service in self.suite.services.values() if service.stores]
+        return {one.name: self.admin(one.name) if KINDS[one.kind].admin else self.dsn(one.name) for one in stores}
 
     def only(self, kind: str) -> str:
         """The one service of a kind. Raises ItestError (usage) when there is none, or more than one."""
@@ -142,7 +153,10 @@ class Stack:
         return found[0]
 
     def discovery(self) -> dict[str, str]:
-        """`ITEST_<SERVICE>_{HOST,PORT,URL,DSN}` for every service that publishes the port of its kind."""
+        """`ITEST_<SERVICE>_{HOST,PORT,URL,DSN}` for every service that publishes the port of its kind.
+
+        Of a mock also `…_ADMIN_URL`, where it is told what to do.
+        """
         found: dict[str, str] = {}
         for service in self.suite.services.values():
             container = self.containers.get(service.name)
@@ -154,8 +168,10 @@ class Stack:
             place = self.places.get(service.name, "")
             address = KINDS[service.kind].address(where, container.environment, place) if service.kind else ""
             found |= {f"{prefix}_HOST": host, f"{prefix}_PORT": str(port)}
+            if service.kind == "mock" and KINDS["mock"].admin in container.ports:
+                found[f"{prefix}_ADMIN_URL"] = self.admin(service.name)
             if address:
-                found[f"{prefix}_{'DSN' if service.stores else 'URL'}"] = address
+                found[f"{prefix}_{'DSN' if service.stores and service.kind != 'mock' else 'URL'}"] = address
         return found
 
     def down(self) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from itest import compose, data
+from itest import compose, containers, data
 from itest.containers import Container
 from itest.errors import ItestError
 from itest.stack import asstarted, door, places, slots
@@ -83,6 +83,7 @@ def _start(stack: Stack, mine: Stack, factor: float) -> None:
             own.up(stack.suite.per_worker, dependencies=False, start=False)
             _join(stack, own.name)
         making.result()
+    _tell_mocks(mine)  # before a service of this worker can send a request
     stores = tuple(name for name in stack.suite.stores if name in stack.suite.per_worker)
     _up(mine, stores, factor)
     data.reseed(data.plan(stack.suite), mine.stores())
@@ -107,6 +108,23 @@ def _join(stack: Stack, project: str) -> None:
             if network:
                 _refuse_first(service, network, container)
                 compose.join(container, network, sorted({service, *aliases} - {container.name, container.id[:12]}))
+
+
+def _tell_mocks(mine: Stack) -> None:
+    """What comes in through this worker's network is in this worker's scope."""
+    from itest.mocking.admin import Admin
+
+    for service in (name for name in mine.places if mine.own and mine.suite.services[name].kind == "mock"):
+        with Admin(mine.admin(service)) as admin:
+            admin.know(addresses(mine, service))
+
+
+def addresses(mine: Stack, service: str) -> dict[str, str]:
+    """A shared mock's addresses in a worker's own networks, each with the worker's scope."""
+    found = containers.inspect([mine.containers[service].id])
+    own = f"{mine.own.name}_" if mine.own else ""
+    here = found[0].addresses if own and found else {}
+    return {address: mine.places[service] for network, address in here.items() if network.startswith(own) and address}
 
 
 def _refuse_first(service: str, network: str, container: Container) -> None:

@@ -20,6 +20,7 @@ class Endpoint(NamedTuple):
 
 
 Environment = Mapping[str, str]
+SCOPE = "default"  # of a mock: whose a request is that says nothing, and whose tests have no scope of their own
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Kind:
 
     port: the usual container port. address: (endpoint, environment, place) -> DSN or URL. place: of a store, what a
     worker has of its own in it (a database, a vhost …), as the end of the variable by which layers name it:
-    `POSTGRES_DB` for a service called postgres; empty for what holds no data.
+    `POSTGRES_DB` for a service called postgres; empty for what holds no data. admin: the port at which the service is
+    told what to do, where that is another one.
     """
 
     port: int | None
     address: Callable[[Endpoint, Environment, str], str]
     place: str = ""
+    admin: int | None = None
 
     @property
     def stores(self) -> bool:
@@ -73,10 +76,16 @@ def rabbitmq_url(endpoint: Endpoint, environment: Environment, place: str = "") 
     return f"amqp://{user}:{password}@{endpoint.host}:{endpoint.port}/{vhost}"
 
 
+def http_url(endpoint: Endpoint, _environment: Environment, _place: str = "") -> str:
+    """The base URL of a service that speaks HTTP."""
+    return f"http://{endpoint.host}:{endpoint.port}"
+
+
 KINDS: Mapping[str, Kind] = {
     "postgres": Kind(5432, postgres_dsn, place="DB"),
     "redis": Kind(6379, redis_dsn, place="DB"),
     "rabbitmq": Kind(5672, rabbitmq_url, place="VHOST"),
-    "http": Kind(None, lambda endpoint, *_: f"http://{endpoint.host}:{endpoint.port}"),
+    "mock": Kind(8080, http_url, place="SCOPE", admin=1080),
+    "http": Kind(None, http_url),
     "tcp": Kind(None, lambda endpoint, *_: f"tcp://{endpoint.host}:{endpoint.port}"),
 }

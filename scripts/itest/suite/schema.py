@@ -55,6 +55,13 @@ def wrong_in(files: Sequence[YamlFile], keys: Keys, problem: str, hint: str = ""
     return ItestError("usage", f"{files[-1].path}: {problem}", hint=hint, cause="config")
 
 
+def truth(file: YamlFile, keys: Keys, value: Any) -> bool:
+    """The value as true or false."""
+    if not isinstance(value, bool):
+        raise wrong(file, keys, f"`{keys[-1]}` must be true or false, not {described(value)}")
+    return value
+
+
 def mapping(file: YamlFile, keys: Keys, value: Any, known: Iterable[str]) -> dict[str, Any]:
     """The value as a mapping whose keys are all known."""
     if not isinstance(value, dict):

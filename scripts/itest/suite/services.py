@@ -22,7 +22,8 @@ NEEDS_KIND = {"sql": "postgres", "redis": "redis"}  # probe -> the kind whose ad
 class Service:
     """One service of a stack, with what its x-itest says. port: inside the container; timeout: seconds until ready.
 
-    ends: a one-shot, which others wait for by `condition: service_completed_successfully`.
+    ends: a one-shot, which others wait for by `condition: service_completed_successfully`. baggage: it passes on the
+    header of that name, by which a mock knows whose its calls are.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Service:
     timeout: float
     depends_on: tuple[str, ...]
     ends: bool = False
+    baggage: bool = False
 
     @property
     def stores(self) -> bool:
@@ -110,7 +112,7 @@ def _awaited(file: YamlFile) -> Iterator[str]:
 
 
 def _checked(file: YamlFile, keys: Keys, value: Any) -> dict[str, Any]:
-    given = schema.mapping(file, keys, value, ("kind", "port", "ready", "timeout"))
+    given = schema.mapping(file, keys, value, ("kind", "port", "ready", "timeout", "baggage"))
     checked: dict[str, Any] = {}
     if "kind" in given:
         checked["kind"] = schema.choice(file, (*keys, "kind"), given["kind"], KINDS)
@@ -120,6 +122,8 @@ def _checked(file: YamlFile, keys: Keys, value: Any) -> dict[str, Any]:
         checked["ready"] = schema.checks(file, (*keys, "ready"), given["ready"])
     if "timeout" in given:
         checked["timeout"] = float(schema.number(file, (*keys, "timeout"), given["timeout"]))
+    if "baggage" in given:
+        checked["baggage"] = schema.truth(file, (*keys, "baggage"), given["baggage"])
     return checked
 
 
@@ -139,7 +143,7 @@ def _service(files: Sequence[YamlFile], name: str, said: _Said, *, ends: bool) -
         if check.what == "http" and port is None:
             raise wrong_in(files, (*keys, "ready"), "the probe `http` needs a port", f"add `port:` to `{name}`")
     timeout = x_itest.get("timeout", schema.READY_TIMEOUT)
-    return Service(name, kind, port, checks, timeout, tuple(said.depends_on), ends)
+    return Service(name, kind, port, checks, timeout, tuple(said.depends_on), ends, x_itest.get("baggage", False))
 
 
 def _refuse_cycles(said: Mapping[str, _Said]) -> None:

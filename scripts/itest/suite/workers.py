@@ -26,6 +26,21 @@ def apart(suite: Suite) -> bool:
     return suite.isolation != "none" or bool(suite.per_worker)
 
 
+def sharing(suite: Suite) -> list[str]:
+    """Services that all workers share and that hold no data of their own: whose requests they are, nobody can tell."""
+    return [name for name in suite.services if name not in (*suite.stores, *suite.per_worker)]
+
+
+def silent(suite: Suite) -> list[str]:
+    """Of those the ones that don't pass on, by the header `baggage`, whose request they work at."""
+    return [name for name in sharing(suite) if not suite.services[name].baggage]
+
+
+def scoped(suite: Suite) -> bool:
+    """Whether a mock can tell whose a request is: whoever sends any is one worker's alone, or says it."""
+    return apart(suite) and not silent(suite)
+
+
 def variable(suite: Suite, service: str) -> str:
     """The variable by which layers name a worker's place in a store, such as POSTGRES_DB."""
     return f"{service.upper().replace('-', '_')}_{KINDS[suite.services[service].kind].place}"
@@ -40,8 +55,9 @@ def check(suite: Suite) -> None:
     """Refuse what workers would silently share. Raises ItestError (usage) with the edit that mends it."""
     if not apart(suite):
         return
-    stores = [one.name for one in suite.services.values() if one.stores]
-    others = [name for name in suite.services if name not in (*suite.stores, *suite.per_worker)]
+    # Of a mock all can share the one scope: those tests that use it take turns then.
+    stores = [one.name for one in suite.services.values() if one.stores and one.kind != "mock"]
+    others = sharing(suite)
     if stores and others:
         verb = "holds no data of its own but shares" if len(others) == 1 else "hold no data of their own but share"
         problem = f"suite {suite.name}: {', '.join(others)} {verb} {', '.join(stores)} with every worker"

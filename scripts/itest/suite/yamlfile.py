@@ -63,7 +63,14 @@ def read(root: Path, path: Path) -> YamlFile:
 
     Raises ItestError (usage) with file and line for a missing file, broken YAML, a key given twice, or no mapping.
     """
-    text = read_text(root, path)
+    file = parse(path, read_text(root, path))
+    if not isinstance(file.data, dict):
+        raise ItestError("usage", f"{path}: a mapping such as `services:` is expected", cause="config")
+    return file
+
+
+def parse(path: Path, text: str) -> YamlFile:
+    """A YAML text whose `data` may be anything. Raises ItestError (usage) with file and line where it can't be read."""
     try:
         data, lines, values = _parse(path, text)
     except yaml.MarkedYAMLError as error:
@@ -73,8 +80,6 @@ def read(root: Path, path: Path) -> YamlFile:
     except RecursionError as error:
         problem = f"{path}: not valid YAML: nested too deep, or an anchor that holds itself"
         raise ItestError("usage", problem, cause="config") from error
-    if not isinstance(data, dict):
-        raise ItestError("usage", f"{path}: a mapping such as `services:` is expected", cause="config")
     return YamlFile(path, data, lines, values)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from itest.errors import ItestError
+from itest.stack.probes import Unpublished
 from itest.stack.stack import Stack
 from itest.verdict import atomic
 from itest.verdict.mask import Masker
@@ -36,6 +40,25 @@ def keep_logs(folder: Path, stack: Stack, masker: Masker) -> dict[str, str]:
     for service, log in logs.items():
         (folder / "logs" / f"{service}.log").write_text(log, encoding="utf-8")
     return logs
+
+
+def keep_mocks(folder: Path, stack: Stack, masker: Masker) -> None:
+    """mock.json and mock.txt: the journal of a mock, as data and for reading; of a worker's own mock.worker<slot>.*.
+
+    One that can't be reached any more leaves none; its log says why.
+    """
+    whose = f".worker{stack.slot}" if stack.slot else ""
+    for name, service in stack.suite.services.items():
+        if service.kind != "mock" or name not in stack.containers:
+            continue
+        from itest.mocking import told
+        from itest.mocking.admin import Admin
+
+        with suppress(ItestError, Unpublished), Admin(stack.admin(name)) as admin:
+            journal = admin.journal()
+            text = json.dumps(journal, indent=1, ensure_ascii=False)
+            atomic.write(folder / f"{name}{whose}.json", masker.text(f"{text}\n"))
+            atomic.write(folder / f"{name}{whose}.txt", masker.text(told.text(journal)))
 
 
 def keep_egress(folder: Path, text: str, masker: Masker) -> None:

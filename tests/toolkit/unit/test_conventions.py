@@ -327,7 +327,10 @@ def test_every_module_can_be_the_first_to_be_imported():
     program = (
         "import importlib, sys\n"
         "for name in sys.argv[1:]:\n"
-        "    importlib.import_module(name)\n"
+        "    try:\n"
+        "        importlib.import_module(name)\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        if error.name not in ('mitmproxy', 'cryptography'): raise  # they are in the mock's image alone\n"
         "    for loaded in [one for one in sys.modules if one.split('.')[0] == 'itest']: del sys.modules[loaded]\n"
     )
     command = [sys.executable, "-c", program, *names]
