@@ -19,7 +19,7 @@ def main() -> None:
         keeping.remove(one)
         print(f"removed {one.name}", flush=True)
     if not found and not swept:
-        print("no stack of this checkout is running")
+        print(f"no stack of {given.suite or 'this checkout'} is running")
 
 
 if __name__ == "__main__":

@@ -70,10 +70,11 @@ def kept_stacks(given: Settings) -> list[Stack]:
 def stacks_to_remove(given: Settings) -> list[Stack]:
     """What `down` is about: every kept stack that SUITE names, all with ALL=1, else the only one there is.
 
-    Raises ItestError (usage) when there is none of the suite, or, with neither SUITE nor ALL, several: it won't guess.
+    None where nothing runs, as compose's own `down` has it. Raises ItestError (usage) when, with neither SUITE nor ALL,
+    there are several: it won't guess.
     """
     found = kept(given)
-    if given.all or (given.suite and found):
+    if given.all or given.suite or not found:
         return [stack.attach(*one) for one in found]
     return [stack.attach(*_only(given, found))]
 

@@ -255,6 +255,12 @@ def test_a_verb_without_a_stack_says_how_to_start_one(named):
     )
 
 
+def test_down_where_nothing_runs_is_done_already(named):
+    for arguments, whose in (((), "this checkout"), (("--suite", "api"), "api")):
+        ended = named.run("down", *arguments)
+        assert (ended.code, ended.output) == (0, f"no stack of {whose} is running\n")
+
+
 def test_a_stack_that_fails_to_start_stays_to_be_looked_at(named):
     named.replace("compose/layers/postgres.yaml", "- -cfsync=off", "- -cwork_mem=lots")
     up = named.run("up", "--suite", "database")
