@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from itest import bake, bench_state, bench_watch, bench_whole, compose, images
+from itest import bake, bench_faults, bench_state, bench_watch, bench_whole, compose, images
 from itest import stack as stacks
 from itest import suite as suites
 from itest.machine import engine
@@ -75,6 +75,7 @@ def run(root: Path, pairs: int, report: Callable[[str], None]) -> dict[str, Rati
     bench_state.run(suite, pairs, measure)
     bench_whole.run(suite, pairs, measure)
     bench_watch.run(root, pairs, measure)
+    bench_faults.run(root, pairs, measure)
     results = {name: asdict(one) for name, one in found.items()}
     atomic.write(root / "build" / "bench.json", json.dumps(results, indent=2) + "\n")
     return found
