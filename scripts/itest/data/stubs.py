@@ -10,16 +10,27 @@ if TYPE_CHECKING:
     from itest.mock.stubs import Stub
 
 FOLDER = "stubs"
+CONTRACTS = "contracts"  # of a folder of stubs
 
 
 def read(folders: Iterable[Path], *, root: Path) -> tuple[Stub, ...]:
-    """The stubs of some folders of fixtures (relative to root). Raises ItestError (usage) with file and line."""
+    """The stubs of some folders of fixtures (relative to root), which keep the contracts of their third parties.
+
+    Raises ItestError (usage) with file and line.
+    """
     found = [folder / FOLDER for folder in folders if (root / folder / FOLDER).is_dir()]
-    if not found:
-        return ()
+    return tuple(stub for folder in found for stub in _read(folder, root))
+
+
+def _read(folder: Path, root: Path) -> tuple[Stub, ...]:
     from itest.mock import stubfile
 
-    return tuple(stub for folder in found for stub in stubfile.read_folder(root, folder))
+    stubs = stubfile.read_folder(root, folder)
+    if (root / folder / CONTRACTS).is_dir():
+        from itest import stubcheck
+
+        stubcheck.check(root, folder, stubs)
+    return stubs
 
 
 def load(stubs: Sequence[Stub], address: str) -> bool:
