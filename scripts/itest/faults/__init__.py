@@ -1,0 +1,1 @@
+"""Faults between services and of services, from a test's side: `with faults.latency("shop", "postgres", ms=200): …`"""

@@ -1,0 +1,61 @@
+"""Which faults are possible on a stack, here and now, and why the others are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from itest import containers
+from itest.containers import PROJECT_LABEL, Container
+from itest.faults import sidecar
+from itest.faults.clock import is_prepared
+from itest.faults.session import Session
+from itest.stack.stack import Stack
+
+YES = "yes"
+PACKETS = ("partition", "loss")  # the rest needs nothing of the kernel
+
+
+def able(stack: Stack, kinds: Iterable[str]) -> dict[str, str]:
+    """For each kind `yes`, the services that it is possible for, or `no: why`."""
+    raw = _inspected(stack)
+    limited = [name for name, one in raw.items() if one["HostConfig"]["Memory"]]
+    disks = [f"{name} {path}" for name, one in raw.items() for path in _limited_tmpfs(one)]
+    clocks = [name for name in raw if is_prepared(stack.containers[name])]
+    some = {
+        "oom": ", ".join(limited) or "no: no service has a mem_limit",
+        "fill_disk": ", ".join(disks) or "no: no service has a tmpfs with a size=",
+        "clock": ", ".join(clocks) or "no: no service extends compose/clocked.yaml",
+    }
+    return {kind: YES for kind in kinds} | _between(stack) | some
+
+
+def placed(stack: Stack) -> dict[str, Container]:
+    """The sidecars that are there: client -> sidecar."""
+    prefix = f"{stack.name}-{sidecar.SERVICE}-"
+    found = containers.containers({PROJECT_LABEL: stack.name})
+    return {one.name.removeprefix(prefix): one for one in found if one.running and one.name.startswith(prefix)}
+
+
+def _between(stack: Stack) -> dict[str, str]:
+    """What the first sidecar that is there says; nothing of what is not known: to place one would change the stack."""
+    for client, one in placed(stack).items():
+        session = Session(one.id, client)
+        try:
+            return {kind: f"no: {why}" for kind, why in session.can.items() if isinstance(why, str) and why}
+        finally:
+            session.close()
+    return {kind: "yes, if the kernel can: it is tried when it is asked for" for kind in PACKETS}
+
+
+def _inspected(stack: Stack) -> dict[str, dict[str, Any]]:
+    """What docker knows of each service's container."""
+    stack.refresh()
+    ids = {name: one.id for name, one in stack.containers.items() if name in stack.suite.services}
+    return dict(zip(ids, json.loads(containers.docker("container", "inspect", *ids.values())), strict=True))
+
+
+def _limited_tmpfs(raw: Mapping[str, Any]) -> list[str]:
+    tmpfs: Mapping[str, str] = raw["HostConfig"].get("Tmpfs") or {}
+    return sorted(path for path, options in tmpfs.items() if "size=" in options)
