@@ -1,7 +1,7 @@
 # Every verb a person types. `make` alone prints help. Each recipe is one line: scripts/<verb>.py does the work.
 # `make itest SUITE=api` is exactly `ITEST_SUITE=api make itest`; only variables given on the command line count.
 
-SETTINGS := SUITE TAGS JOBS KEEP PROFILE ARGS SERVICE TEST_TIMEOUT STAGE_TIMEOUT SUITE_TIMEOUT RUN_TIMEOUT TIMEOUT_FACTOR BAKE ALL ENGINE IMAGES DEBIAN_MIRROR CA_BUNDLE PIP_ENV
+SETTINGS := SUITE TAGS JOBS KEEP PROFILE ARGS SERVICE TEST_TIMEOUT STAGE_TIMEOUT SUITE_TIMEOUT RUN_TIMEOUT TIMEOUT_FACTOR BAKE ALL SEED PEERS ENGINE IMAGES DEBIAN_MIRROR CA_BUNDLE PIP_ENV
 GIVEN := $(foreach name,$(SETTINGS),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(GIVEN),$(eval export ITEST_$(name) := $$(value $(name))))
 # Under its short name make would pass it on too, and first expand what looks like a variable in it.
@@ -18,11 +18,17 @@ VENV := $(PYTHON) scripts/itest/machine/venv.py
 VERB := $(VENV) scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help itest test soak lint bench up down ps logs env shell wait migrate seed engine images doctor clean share
+.PHONY: help itest chaos test soak lint bench up down ps logs env shell wait migrate seed fault record engine images doctor clean share
 
 ##@ Run
 itest: ## run the suites: SUITE=a,b TAGS=x JOBS=n KEEP=1 PROFILE=ci ARGS='-k name'
 	@$(VERB)/run.py
+
+chaos: ## run suites while faults come and go, healed each before the next: SUITE=a,b SEED=n ARGS='-k name'
+	@$(VERB)/chaos.py
+
+record: ## stubs from the real services that a suite's tests call, secrets masked: SUITE=name ARGS=--check
+	@$(VERB)/record.py
 
 share: ## why the latest run is red, as one small file and a text for an issue: ARGS=run
 	@$(VERB)/share.py
@@ -46,6 +52,8 @@ migrate: ## apply pending migrations and print all of them
 	@$(VERB)/migrate.py
 seed: ## back to the seeded state
 	@$(VERB)/seed.py
+fault: ## what is broken on purpose, and what can be: ARGS='latency shop postgres ms=200', 'pause redis', 'heal'
+	@$(VERB)/fault.py
 
 ##@ The machine
 engine: ## a Docker engine that answers, installed and started where that is possible
@@ -64,7 +72,7 @@ soak: ## the tests that take long, whole: 10,000 that try to leak, 100 kills, 20
 	@ITEST_SLOW=1 $(VENV) -m pytest -m soak tests/toolkit/live $(value ITEST_ARGS)
 lint: ## ruff and mypy
 	@$(VERB)/lint.py
-bench: ## what it costs against what you would do otherwise
+bench: ## what it costs against what you would do otherwise: PEERS=1
 	@$(VERB)/bench.py
 
 help: ## this list

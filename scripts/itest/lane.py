@@ -11,6 +11,7 @@ from threading import Event
 
 from itest import bake, finished, pytesting, verdict
 from itest import stack as stacks
+from itest.chaos import Storm
 from itest.compose import Project
 from itest.console import Console
 from itest.deadlines import Limits
@@ -45,6 +46,7 @@ class Lane:
     keep: bool  # leave the stack running
     factor: float  # multiplies readiness deadlines
     limits: Limits
+    seed: int  # of chaos while tests run; 0: none
     cancelled: Event
     watch: Watch
     versions: Mapping[str, str]  # of the engine, compose, Python, pytest
@@ -63,14 +65,17 @@ class Lane:
         witness = Witness(
             stack, folder, self.watch, self.masker, self.versions, self.given, self.arguments, self.console.note
         )
+        storm = Storm(stack, self.seed, folder, self.console.note) if self.seed else None
         junit, exit_code, error = folder / "junit.xml", None, None
         course: startup.Course | None = None
         with self._timekeeper(stack, folder) as keeper:
             try:
                 evidence.keep_config(folder, suite.config, self.masker)
                 course = stacks.start(stack, self._opener(suite, keeper), factor=self.factor)
-                exit_code = self._pytest(suite, stack, witness, junit, keeper)
+                with storm.blowing() if storm else nullcontext():
+                    exit_code = self._pytest(suite, stack, witness, junit, keeper)
                 error = pytesting.unreached(folder / pytesting.UNREACHED) or pytesting.hung(suite.name, folder)
+                error = error or (storm.problem if storm else None)
             except ItestError as problem:
                 error = problem
             except BaseException:

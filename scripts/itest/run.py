@@ -12,11 +12,12 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from itest import bake, compose, data, errors, images, leases, passwords, pytesting, runs, verdict
+from itest import bake, chaos, compose, data, errors, images, leases, passwords, pytesting, runs, verdict
 from itest import suite as suites
 from itest.console import Console
 from itest.deadlines import Limits
 from itest.errors import ItestError
+from itest.faults import sidecar
 from itest.interrupts import PATIENCE, Interrupts
 from itest.lane import Lane
 from itest.lanes import LATE, run_all
@@ -100,8 +101,7 @@ def _go(
     progress.suites = select(root, settings)
     arguments = settings.arguments
     progress.limits = Limits.of(settings)
-    if pytesting.is_debugging(arguments) and len(progress.suites) > 1:
-        raise ItestError("usage", "a debugger needs one suite", hint="make itest SUITE=… ARGS=--pdb", cause="arguments")
+    _refuse(progress.suites, settings)
     console.note(f"itest {one.id}: {', '.join(suite.name for suite in progress.suites)}")
     progress.versions = _versions(engine.ensure(console.note))
     sweep(root, console.note)
@@ -130,6 +130,7 @@ def _go(
             keep=settings.keep,
             factor=settings.timeout_factor,
             limits=progress.limits,
+            seed=settings.seed,
             cancelled=interrupts.cancelled,
             watch=watch,
             versions=progress.versions,
@@ -139,6 +140,14 @@ def _go(
         progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
     if late := ", ".join(name for name, one in progress.results.items() if one.reason == LATE):
         raise progress.limits.of_run.passed("test", f", so that these were not started: {late}")
+
+
+def _refuse(chosen: Sequence[Suite], settings: Settings) -> None:
+    """What can't be asked of these suites together. Raises ItestError (usage)."""
+    if pytesting.is_debugging(settings.arguments) and len(chosen) > 1:
+        raise ItestError("usage", "a debugger needs one suite", hint="make itest SUITE=… ARGS=--pdb", cause="arguments")
+    if settings.seed:
+        chaos.check(chosen, settings.arguments)
 
 
 def _given(chosen: Sequence[Suite], settings: Settings) -> Given:
@@ -163,7 +172,7 @@ def _bring_images(
     """
     for suite in chosen:
         os.environ.update(images.pin(suite.config, suite.texts))
-    needs = [need for suite in chosen for need in images.needs_of(suite.config)]
+    needs = [need for suite in chosen for need in [*images.needs_of(suite.config), *sidecar.needs(suite)]]
     with console.stage("", "images") as line, keeper.stage("images"):
         reports = images.ensure(needs, line.update, cancelled=keeper.passed)
         shared = bake.Repository(settings.bake_repository)

@@ -26,6 +26,7 @@ INTERNAL = frozenset(
         "DIED",
         "HUNG",
         "FINISHED",
+        "INJECTED",
         "TRACEBACKS",
         "PIP_SETTINGS",
         "SLOW",
@@ -35,7 +36,7 @@ YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 # A repository as docker names it, without a tag, and with a `/`: a mistyped word is none
 # (https://pkg.go.dev/github.com/distribution/reference).
 REPOSITORY = re.compile(r"[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*(?::\d+)?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+")
-REPEATED = ("bake", "test_timeout", "stage_timeout", "suite_timeout", "timeout_factor")
+REPEATED = ("bake", "test_timeout", "stage_timeout", "suite_timeout", "timeout_factor", "seed")
 DISCOVERY = re.compile(r".+_(HOST|PORT|URL|DSN)")  # `eval "$(make -s env)"` leaves these in a shell
 
 
@@ -57,14 +58,17 @@ class Settings:
     suite_timeout: float = 1800.0  # seconds that a suite may take from its first stage on; 0: any
     run_timeout: float = 3600.0  # seconds that a run may take; 0: any
     timeout_factor: float = 1.0  # multiplies all of these and every readiness deadline, for a slow machine
+    seed: int = 0  # of the faults that come and go while tests run; 0: none, and `make chaos` makes one up
     all: bool = False  # `down` and `clean`: everything of this checkout
+    peers: bool = False  # `bench` measures against servers that it fetches for this
 
     @property
     def chosen(self) -> dict[str, str]:
         """Those that a person has set, of all that change what a suite's tests meet: make's `X=v`."""
         chosen = {name: getattr(self, name) for name in REPEATED if getattr(self, name) != getattr(Settings, name)}
         return {
-            name.upper(): f"{value:g}" if isinstance(value, float) else value or "0" for name, value in chosen.items()
+            name.upper(): f"{value:g}" if isinstance(value, float) else str(value) or "0"
+            for name, value in chosen.items()
         }
 
     @property

@@ -1,0 +1,20 @@
+"""What `make itest` does, while faults come and go by a seeded schedule; after each all has to be steady again.
+
+`make chaos SUITE=api SEED=42`; without SEED the schedule is another one every time, and its seed is told.
+"""
+
+from itest.errors import run_verb
+
+
+def main() -> int:
+    from itest import cli  # in here, so that a Ctrl-C while it loads is heard as one
+
+    given = cli.parse(__doc__, "suite", "tags", "jobs", "keep", "profile", "args", "timeout_factor", "seed")
+    from itest import chaos, run
+    from itest.console import Console
+
+    return run.run(cli.ROOT, chaos.seeded(given), Console())
+
+
+if __name__ == "__main__":
+    run_verb(main)
