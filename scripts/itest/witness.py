@@ -12,10 +12,10 @@ from itest import pytesting
 from itest.containers import Container
 from itest.doors import DOOR
 from itest.errors import ItestError
-from itest.stack import deaths, egress, worker
+from itest.stack import deaths, egress, standins, worker
 from itest.stack.egress import Attempt
 from itest.stack.stack import Stack
-from itest.stack.watch import Happened, Watch
+from itest.stack.watch import SHOWN, Happened, Watch
 from itest.verdict import atomic, capsule, evidence
 from itest.verdict.capsule import Given, Seen
 from itest.verdict.mask import Masker
@@ -38,6 +38,7 @@ class Witness:
     note: Callable[[str], None]
     workers: list[Stack] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)  # masked; see evidence.keep_logs
+    faults: list[Happened] = field(default_factory=list)  # that tests injected
     tried: list[Attempt] = field(default_factory=list)  # what a sealed stack wanted from outside
     death: ItestError | None = None  # the first that was noticed while tests ran
     died_at: float = 0.0  # seconds since the epoch
@@ -82,6 +83,7 @@ class Witness:
             for one in (self.stack, *self.workers):
                 self.logs |= evidence.keep_logs(self.folder, one, self.masker)
                 evidence.keep_mocks(self.folder, one, self.masker)
+            self.faults = evidence.keep_faults(self.folder, self.folder / pytesting.INJECTED, self.masker)
             wanted_out = self._tell_egress()
             return error or wanted_out
         except ItestError as problem:
@@ -102,7 +104,7 @@ class Witness:
             by_hand=self.given.command(self.stack.suite, (), "up"),
             containers=self._containers(),
             readiness=self.stack.readiness,
-            timeline=self.watch.timeline(self.stack.name),
+            timeline=sorted([*self.watch.timeline(self.stack.name), *self.faults[-SHOWN:]], key=lambda one: one.when),
             gauges=self.watch.gauges(self.stack.name),
             logs={name: self.logs[name] for name in self._containers() if name in self.logs},
             versions=self.versions,
@@ -128,7 +130,8 @@ class Witness:
         if DOOR not in self.stack.containers:
             return None
         self.tried = egress.attempts((self.stack, *self.workers))
-        evidence.keep_egress(self.folder, egress.as_json(self.tried), self.masker)
-        for line in egress.told(self.tried):
+        instead = standins.standins(self.stack.suite, self.tried)
+        evidence.keep_egress(self.folder, egress.as_json(self.tried), instead, self.masker)
+        for line in egress.told(self.tried) + ["egress.yaml says how the mock answers in their place"] * bool(instead):
             self.note(self.masker.text(f"{self.stack.suite.name}: egress: {line}"))
-        return egress.refused(self.stack.suite, self.tried)
+        return egress.refused(self.stack.suite, self.tried, instead)

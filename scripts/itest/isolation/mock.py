@@ -75,7 +75,7 @@ class MockStore:
             admin, url, known = self._admin(), self._stack.url(self.name), self._known
             before = {"unmatched": []} if test == self._following else admin.begin(self.scope, test)
         self._known, self._following, self._told = True, "", 0
-        self._mock = Mock(admin, self.scope, url, self._stack.suite.root, self._certificate)
+        self._mock = Mock(admin, self.scope, url, self._stack.suite.root, self._certificate, self._others())
         return told.late(self.name, before) if known else []  # or a person has tried something by hand
 
     def judge(self) -> None:
@@ -89,8 +89,8 @@ class MockStore:
 
         with reached(self._stack, self.name):
             journal = self._admin().journal(self.scope)
-        self._told = max((entry["number"] for entry in journal), default=self._told)
-        return told.text(journal) if journal else ""
+        self._told = max((entry["number"] for entry in journal.entries), default=self._told)
+        return told.text(journal.entries, journal.lost) if journal.entries else ""
 
     def end(self, following: str = "") -> list[str]:
         """After a test and its fixtures. Returns what a person should know of. Raises ItestError as `judge` does.
@@ -127,6 +127,11 @@ class MockStore:
             hint = "name `mock` among the test's arguments, not only in request.getfixturevalue"
             raise ItestError("usage", problem, hint=hint, cause="mock")
         return self._mock
+
+    def _others(self) -> str:
+        """Who else uses the same mock, whatever sends the requests; "" for nobody."""
+        own = self.name in self._stack.suite.per_worker or self._stack.sharers() <= 1
+        return "" if own else f"other workers use the same {self.name}"
 
     def notes(self) -> list[str]:
         """What a person should know of in the end: that tests had to wait for each other."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -85,14 +86,18 @@ class Incoming:
         return tuple(value for key, value in self.headers if key.lower() == name.lower())
 
     def as_data(self) -> dict[str, Any]:
-        """For the journal: the body as text, or as base64 where it is no text."""
-        try:
-            body = {"body": self.body.decode()}
-        except UnicodeDecodeError:
-            body = {"base64": base64.b64encode(self.body).decode()}
+        """For the journal."""
         plain = ("method", "scheme", "host", "port", "path", "client", "address", "credentials")
         pairs = {"query": [list(pair) for pair in self.query], "headers": [list(pair) for pair in self.headers]}
-        return {name: getattr(self, name) for name in plain} | pairs | body
+        return {name: getattr(self, name) for name in plain} | pairs | body_data(self.body)
+
+
+def body_data(body: bytes) -> dict[str, str]:
+    """A body for JSON: as text, or as base64 where it is none."""
+    with suppress(UnicodeDecodeError):
+        if b"\0" not in body:  # no text, though UTF-8; and JSON would take six bytes for each
+            return {"body": body.decode()}
+    return {"base64": base64.b64encode(body).decode()}
 
 
 def values(pairs: Iterable[tuple[str, str]], name: str) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from itest.mock.stubs import Delay, Effect, Fault, Json, Limit, Response, Stub
 from itest.mock.templates import TemplateError, Templates
 
 SERVES = ("slow_headers", "slow_body", "delay")  # the effects with which a request is nevertheless served
-ALONE = ("status", "reset", "refused", "never_answers")  # the effects that need no answer to spoil
+ALONE = ("status", "reset", "never_answers")  # the effects that need no answer to spoil
 BREAK = re.compile(r"[\r\n\0]")  # ends a header, and begins what nobody wrote
-ON_THE_WIRE = ("slow_headers", "slow_body", "truncated", "reset", "refused", "never_answers")
+ON_THE_WIRE = ("slow_headers", "slow_body", "truncated", "reset", "never_answers")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ def rendered(response: Response, templates: Templates, context: Mapping[str, Any
         headers = {"Content-Type": kind} | headers
     encoded = body.encode("utf-8", "replace") if isinstance(body, str) else body
     return Answer(response.status, tuple(headers.items()), encoded)
+
+
+def broken(stub: Stub, problem: str) -> Answer:
+    """What a client gets where a stub itself is wrong."""
+    return Answer.of_json(500, {"error": problem, "stub": stub.name, "where": stub.where})
 
 
 def spoilt(effect: Effect, answer: Answer) -> Answer:

@@ -5,17 +5,22 @@ counts and faults.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-from itest.mock import matching, misses, replies, whose
+from itest.mock import finding, matching, replies, whose
+from itest.mock.detail import Detail
+from itest.mock.finding import Patience
 from itest.mock.incoming import Incoming
 from itest.mock.journal import MOST_ENTRIES, Entry, Journal
+from itest.mock.patience import TooSlow
 from itest.mock.replies import Answer
 from itest.mock.shelf import Count, Placed, Scope
 from itest.mock.stubs import EMPTY, Effect, Response, Stub
 from itest.mock.templates import TemplateError, Templates
+from itest.mock.verdict import Verdict, verdict
 
 DEFAULT = "default"  # the scope of what says nothing
 
@@ -31,31 +36,24 @@ class Decision:
     entry: Entry
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a test has to answer for. unused: its own stubs that answered nothing, which counts where it is strict;
-
-    lost: entries that the journal had no room for.
-    """
-
-    test: str
-    strict: bool
-    unmatched: tuple[Entry, ...]
-    problems: tuple[Entry, ...]
-    in_flight: tuple[Entry, ...]
-    unused: tuple[Stub, ...]
-    lost: int
-
-
 class Scopes:
     """Everything that the mock knows. Times are seconds of one clock that counts from the epoch and never goes back.
 
-    environ: what templates see as `env`; limit: entries that the journal holds.
+    environ: what templates see as `env`; detail and limit: what the journal holds of each request, and how many;
+    patience: what is tried within it may end with TooSlow.
     """
 
-    def __init__(self, environ: Mapping[str, str] = EMPTY, limit: int = MOST_ENTRIES) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] = EMPTY,
+        detail: Detail | None = None,
+        limit: int = MOST_ENTRIES,
+        patience: Patience | None = None,
+    ) -> None:
         self._templates = Templates(environ)
-        self._journal = Journal(limit)
+        self._journal = Journal(detail or Detail(), limit)
+        self.amend = self._journal.amend  # an entry, where who answers is found out later
+        self._patience: Patience = patience or nullcontext()
         self._scopes: dict[str, Scope] = {}
         self._given: tuple[Stub, ...] = ()  # the global ones
         self._global: list[Placed] = []
@@ -90,10 +88,15 @@ class Scopes:
         self._scopes.pop(scope, None)
         self._addresses = {address: other for address, other in self._addresses.items() if other != scope}
 
-    def add(self, scope: str, stubs: Iterable[Stub], now: float) -> None:
-        """Stubs that the scope alone sees, until it begins again."""
-        known = self._known(scope, now)
-        known.shelf = _sorted([*known.shelf, *self._placed(stubs, now)])
+    def add(self, scope: str, stubs: Iterable[Stub], now: float) -> list[int]:
+        """Stubs that the scope alone sees, until it begins again. Returns their numbers, for `remove`."""
+        known, placed = self._known(scope, now), self._placed(stubs, now)
+        known.shelf = _sorted([*known.shelf, *placed])
+        return sorted(one.number for one in placed)
+
+    def remove(self, scope: str, number: int) -> bool:
+        """Take one of a scope's own stubs away. Whether it was there."""
+        return scope in self._scopes and self._scopes[scope].remove(number)
 
     def journal(self, scope: str) -> list[Entry]:
         """What came to a scope since it began."""
@@ -113,50 +116,55 @@ class Scopes:
 
     def verify(self, scope: str, now: float) -> Verdict:
         """What is to be said about a scope since it began."""
-        known, entries = self._known(scope, now), self.journal(scope)
-        return Verdict(
-            known.test,
-            known.strict,
-            unmatched=tuple(entry for entry in entries if not entry.matched),
-            problems=tuple(entry for entry in entries if entry.problem),
-            in_flight=tuple(entry for entry in entries if entry.completed is None),
-            unused=tuple(placed.stub for placed in known.shelf if placed not in known.counts),
-            lost=known.written - len(entries),
-        )
+        return verdict(self._known(scope, now), self.journal(scope))
+
+    @property
+    def forgotten(self) -> int:
+        """How many entries the journal had no room for, of all scopes, the oldest ones."""
+        return self._journal.first - 1
 
     def answer(self, incoming: Incoming, now: float) -> Decision:
         """Decide on a request and write it down. It is under way until `completed` is called with its number."""
         name = self.scope_of(incoming)
         scope = self._known(name, now)
-        scope.written += 1
-        draft = partial(Entry, scope=name, test=scope.test, arrived=now, request=incoming, size=len(incoming.body))
-        over = self._overlay(scope, incoming, now)
-        for placed in self._placed_for(scope, overlay=False):
-            if next(misses.differences(placed.stub, scope.state, incoming), None) is None:
-                return self._serve(draft, scope, placed, incoming, now, over[1] if over else None)
+        draft = self._draft(name, scope, incoming, now)
+        try:
+            over = finding.over(finding.seen(scope, self._global, overlay=True), scope, incoming, now, self._patience)
+            placed = finding.first(self._answering(scope), scope, incoming, self._patience)
+        except finding.Slow as error:
+            draft = partial(draft, stub=error.stub.name, where=error.stub.where, problem=str(error))
+            return self._decided(draft, replies.broken(error.stub, str(error)))
+        if placed:
+            return self._serve(draft, scope, placed, incoming, now, over[1] if over else None)
         if over and over[1].what in replies.ALONE:
             draft = partial(draft, stub=over[0].name, where=over[0].where)
             return self._decided(draft, Answer(200), effect=over[1])
         return self._unmatched(draft, name, scope, incoming)
 
+    def turn_away(self, incoming: Incoming, now: float, status: int, problem: str) -> int:
+        """Write down a request that got another answer before any stub could be asked, and its number."""
+        name = self.scope_of(incoming)
+        draft = self._draft(name, self._known(name, now), incoming, now)
+        return self._journal.write(partial(draft, status=status, problem=problem)).number
+
     def scope_of(self, incoming: Incoming) -> str:
         """The scope that a request names, or else the one of the address at which it came in."""
-        keyed = (placed.stub for placed in self._global if placed.stub.scope_key)
-        return whose.said(incoming, keyed) or self._addresses.get(incoming.address, DEFAULT)
+        keyed = [placed.stub for placed in self._global if placed.stub.scope_key]
+        try:
+            with self._patience if keyed else nullcontext():
+                said = whose.said(incoming, keyed)
+        except TooSlow:  # which the search among the stubs will tell
+            said = ""
+        return said or self._addresses.get(incoming.address, DEFAULT)
 
-    def _placed_for(self, scope: Scope, *, overlay: bool) -> Iterator[Placed]:
-        """What a scope sees, the first to be asked first."""
-        return (placed for placed in (*scope.shelf, *self._global) if placed.stub.overlay == overlay)
+    def _answering(self, scope: Scope) -> list[Placed]:
+        return finding.seen(scope, self._global, overlay=False)
 
-    def _overlay(self, scope: Scope, incoming: Incoming, now: float) -> tuple[Stub, Effect] | None:
-        """The first overlay whose fault applies to a request, whatever stub answers that."""
-        for placed in self._placed_for(scope, overlay=True):
-            if next(misses.differences(placed.stub, scope.state, incoming), None) is None:
-                count = scope.counts.setdefault(placed, Count())
-                asked, count.asked = count.asked, count.asked + 1
-                if fault := replies.fault_of(placed.stub, asked, now - max(scope.begun, placed.added)):
-                    return placed.stub, fault.effect
-        return None
+    def _draft(self, name: str, scope: Scope, incoming: Incoming, now: float) -> partial[Entry]:
+        scope.written += 1
+        detail = self._journal.detail
+        kept, size = detail.request(incoming), len(incoming.body)
+        return partial(Entry, scope=name, test=scope.test, arrived=now, request=kept, size=size, detail=detail.level)
 
     def _serve(
         self,
@@ -191,13 +199,14 @@ class Scopes:
         self, stub: Stub, response: Response, incoming: Incoming, counter: int, now: float
     ) -> tuple[Answer, str]:
         """The answer, and what is wrong with the stub, if anything is."""
-        captures = matching.captures(stub.request.path, incoming) if stub.request.path else None
-        context = self._templates.context(incoming, captures or {}, counter, now)
         try:
-            return replies.rendered(response, self._templates, context), ""
-        except TemplateError as error:
+            with self._patience:
+                captures = matching.captures(stub.request.path, incoming) if stub.request.path else None
+                context = self._templates.context(incoming, captures or {}, counter, now)
+                return replies.rendered(response, self._templates, context), ""
+        except (TemplateError, TooSlow) as error:
             problem = f"template {error}"
-            return Answer.of_json(500, {"error": problem, "stub": stub.name, "where": stub.where}), problem
+            return replies.broken(stub, problem), problem
 
     def _moved(self, draft: partial[Entry], scope: Scope, stub: Stub) -> partial[Entry]:
         if not stub.scenario:
@@ -213,14 +222,15 @@ class Scopes:
             answer = replies.spoilt(effect, answer)
             delay += effect.amount if effect.what == "delay" else 0.0
         what = effect.what if effect else ""
-        made = partial(draft, status=answer.status, body=answer.body, delay=delay, effect=what)
+        kept = self._journal.detail.body(answer.body)
+        made = partial(draft, status=answer.status, body=kept, answered=len(answer.body), delay=delay, effect=what)
         entry = self._journal.write(made)
         return Decision(entry.scope, answer, delay, effect if what in replies.ON_THE_WIRE else None, entry)
 
     def _unmatched(self, draft: partial[Entry], name: str, scope: Scope, incoming: Incoming) -> Decision:
-        stubs = (placed.stub for placed in self._placed_for(scope, overlay=False))
-        miss = misses.nearest(stubs, scope.state, incoming)
-        return self._decided(partial(draft, nearest=miss.title, differences=miss.lines), miss.answer(incoming, name))
+        miss, problem = finding.nearest(self._answering(scope), scope, incoming, self._patience)
+        draft = partial(draft, nearest=miss.title, differences=miss.lines, problem=problem)
+        return self._decided(draft, miss.answer(incoming, name))
 
     def _known(self, name: str, now: float) -> Scope:
         return self._scopes.setdefault(name, Scope(now, after=self._journal.last))

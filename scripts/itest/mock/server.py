@@ -19,6 +19,7 @@ from typing import Any
 
 from itest.errors import run_verb
 from itest.mock import stubfile
+from itest.mock.detail import Detail
 from itest.mock.stubs import Stub
 
 ADMIN = 1080
@@ -33,7 +34,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     modes = os.environ.get("MOCK_MODES", " ".join((*PLAIN, TLS))).split()
     stubs = read_stubs(Path(os.environ.get("MOCK_ROOT", "/")), os.environ.get("MOCK_STUBS", ""))
-    asyncio.run(serve(stubs, modes, int(os.environ.get("MOCK_ADMIN", ADMIN))))
+    asyncio.run(serve(stubs, modes, int(os.environ.get("MOCK_ADMIN", ADMIN)), Detail.of(os.environ)))
 
 
 def read_stubs(root: Path, folders: str) -> tuple[Stub, ...]:
@@ -41,7 +42,7 @@ def read_stubs(root: Path, folders: str) -> tuple[Stub, ...]:
     return tuple(stub for folder in folders.split() for stub in stubfile.read_folder(root, Path(folder)))
 
 
-async def serve(stubs: Sequence[Stub], modes: Sequence[str], admin: int) -> None:
+async def serve(stubs: Sequence[Stub], modes: Sequence[str], admin: int, detail: Detail) -> None:
     """Answer. modes: mitmproxy's, `regular@8080`; admin: the port where the mock is told what to do."""
     without_unused_addons()
     from mitmproxy.addons import core, errorcheck, next_layer, proxyserver, tlsconfig
@@ -52,7 +53,7 @@ async def serve(stubs: Sequence[Stub], modes: Sequence[str], admin: int) -> None
     from itest.mock.addon import Mock
 
     master = Master(Options())
-    mock = Mock(stubs, authority.make(Path(os.environ.get("MOCK_CA", "/ca"))), list(modes), admin)
+    mock = Mock(stubs, authority.make(Path(os.environ.get("MOCK_CA", "/ca"))), list(modes), admin, detail)
     theirs = (core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer(), tlsconfig.TlsConfig())
     master.addons.add(*theirs, errorcheck.ErrorCheck(), mock)
     master.addons.handle_lifecycle = dispatch((*theirs, mock))
@@ -83,9 +84,12 @@ def dispatch(addons: Sequence[object]) -> Callable[[Any], Awaitable[None]]:
         if event.name not in listeners:
             found = (getattr(addon, event.name, None) for addon in addons)
             listeners[event.name] = [listener for listener in found if listener]
+        if not listeners[event.name]:  # half of them; to find out an event's arguments is not cheap either
+            return
+        arguments = event.args()
         for listener in listeners[event.name]:
             with safecall():  # a bug is logged with its traceback, and the next connection is served
-                if (waiting := listener(*event.args())) is not None:
+                if (waiting := listener(*arguments)) is not None:
                     await waiting
 
     return handle

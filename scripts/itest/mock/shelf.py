@@ -28,7 +28,10 @@ class Count:
 
 @dataclass
 class Scope:
-    """One scope since it began. after: the journal's last number then; written: entries since."""
+    """One scope since it began. after: the journal's last number then; written: entries since;
+
+    shelf: its own stubs; removed: those that were among them.
+    """
 
     begun: float
     test: str = ""
@@ -36,8 +39,16 @@ class Scope:
     after: int = 0
     written: int = 0
     shelf: list[Placed] = field(default_factory=list)
+    removed: list[Placed] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     counts: dict[Placed, Count] = field(default_factory=dict)
 
     def state(self, scenario: str) -> str:
         return self.states.get(scenario, BEGINNING)
+
+    def remove(self, number: int) -> bool:
+        """Take a stub of its own away, by its number. Whether it was there."""
+        found = [placed for placed in self.shelf if placed.number == number]
+        self.shelf = [placed for placed in self.shelf if placed not in found]
+        self.removed += found
+        return bool(found)

@@ -15,6 +15,7 @@ from itest.mock.stubs import EMPTY, Json, Request, Scenario, Stub, Value
 from itest.suite.schema import described, integer, string, strings, wrong
 from itest.suite.yamlfile import Keys, YamlFile, parse, read_text
 
+RECORDED = "recorded"  # the folder, in one of stubs, of those that `make record` writes; others go before them
 STUB = (
     "name",
     "request",
@@ -40,12 +41,12 @@ def read(root: Path, path: Path) -> tuple[Stub, ...]:
 
 
 def read_folder(root: Path, folder: Path) -> tuple[Stub, ...]:
-    """The stubs of a folder's YAML files and of its WireMock mappings (JSON), file by file in the order of names.
+    """The stubs of a folder's YAML files and of its WireMock mappings (JSON), file by file in the order of names, after
 
-    Without such a folder there are none. Raises ItestError (usage).
+    those that were recorded. Without such a folder there are none. Raises ItestError (usage).
     """
     files = sorted((root / folder).iterdir()) if (root / folder).is_dir() else []
-    found: list[Stub] = []
+    found = list(read_folder(root, folder / RECORDED)) if (root / folder / RECORDED).is_dir() else []
     for path in (folder / file.name for file in files if not file.name.startswith(".")):
         if path.suffix in (".yaml", ".yml"):
             found += read(root, path)

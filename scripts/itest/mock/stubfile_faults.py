@@ -32,6 +32,9 @@ def limit(file: YamlFile, keys: Keys, value: Any) -> Limit:
 
 
 def _fault(file: YamlFile, keys: Keys, value: Any) -> Fault:
+    if isinstance(value, dict) and "refused" in value:
+        problem = "a connection that brings a request is accepted already, so nothing can refuse it"
+        raise wrong(file, (*keys, "refused"), problem, "reset: true; or in a test `with mock.refused():`")
     given = read_value.known(file, keys, value, "a fault", (*WHEN, *EFFECTS, "headers"))
     names = [name for name in EFFECTS if name in given]
     if len(names) != 1:

@@ -14,9 +14,7 @@ from typing import Any, Literal
 
 How = Literal["equals", "template", "glob", "regex", "contains", "absent", "present"]
 Spread = Literal["fixed", "uniform", "lognormal"]
-Effects = Literal[
-    "status", "slow_headers", "slow_body", "truncated", "malformed", "reset", "refused", "never_answers", "delay"
-]
+Effects = Literal["status", "slow_headers", "slow_body", "truncated", "malformed", "reset", "never_answers", "delay"]
 
 BEGINNING = "started"  # the state of a scenario that no stub has moved yet
 EMPTY: Mapping[str, Any] = MappingProxyType({})

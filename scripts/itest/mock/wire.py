@@ -56,7 +56,7 @@ class Wire:
             await self.send(effect)
         elif effect.what == "never_answers":
             await self.wait(None)
-        else:  # a request is there already, so `refused` can't be more than this either; Mock.refuse is
+        else:
             self.reset()
         self.leave()
 
@@ -110,11 +110,48 @@ class Wire:
                 raise Gone from error
 
 
+class Gathered:
+    """A connection's writer that sends in one piece what comes at one time: mitmproxy writes head and body apart."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer, self._parts = writer, list[bytes]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._parts.append(data)
+
+    async def drain(self) -> None:
+        self._send()
+        await self._writer.drain()
+
+    def write_eof(self) -> None:
+        self._send()
+        self._writer.write_eof()
+
+    def close(self) -> None:
+        self._send()
+        self._writer.close()
+
+    def _send(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts and not self._writer.is_closing():
+            self._writer.write(b"".join(parts))
+
+
 def reset(handler: Any) -> None:
     """Break a connection off, if it is still there. handler: mitmproxy's, of one client."""
     if io := handler.transports.get(handler.client):
         io.writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
-        io.writer.transport.abort()
+        hang_up(io)
+
+
+def hang_up(io: Any) -> None:
+    """Close a connection, whether the client has more to say or not. io: mitmproxy's, of one."""
+    io.writer.transport.abort()
 
 
 def pieces(data: bytes, slow: float | None) -> list[bytes]:

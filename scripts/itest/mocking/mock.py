@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from itest.errors import ItestError
 from itest.mock import stubfile
 from itest.mock.whose import HEADER
 from itest.mocking import wanted
 from itest.mocking.admin import Admin
 from itest.mocking.call import Call, call_of
+from itest.mocking.placed import Placed
 from itest.mocking.received import Received
 
 NOTHING: Any = object()  # not given, where None is a JSON value
@@ -23,12 +27,15 @@ class Mock:
     """The mock server as one test sees it: what it adds is gone after the test, what others add it never meets.
 
     url: where a test itself reaches it, http://127.0.0.1:…; services know it as http://mock:8080. scope: whose requests
-    are the test's. strict: whether the test fails for stubs of its own that answered nothing.
+    are the test's. strict: whether the test fails for stubs of its own that answered nothing. others: who else uses the
+    mock, in words, "" for nobody.
     """
 
-    def __init__(self, admin: Admin, scope: str, url: str, root: Path, ca: Callable[[], Path]) -> None:
+    def __init__(
+        self, admin: Admin, scope: str, url: str, root: Path, ca: Callable[[], Path], others: str = ""
+    ) -> None:
         self.url, self.scope, self.strict = url, scope, False
-        self._admin, self._root, self._ca = admin, root, ca
+        self._admin, self._root, self._ca, self._others = admin, root, ca, others
 
     @property
     def ca(self) -> Path:
@@ -59,11 +66,12 @@ class Mock:
         body: str | None = None,
         delay: str | Mapping[str, Any] | None = None,
         **rest: Any,
-    ) -> None:
+    ) -> Placed:
         """Answer requests like these from now on: `mock.stub("POST", "/v1/payments", status=201, json={"id": 1})`.
 
         request, response, responses: as in a stub file; status, headers, json, body, delay: of the response; rest:
-        name, scenario, fault, limit, priority. Of stubs that are equally specific the newest answers.
+        name, scenario, fault, limit, priority. Of stubs that are equally specific the newest answers. It stays to the
+        end of the test, or of `with mock.stub(…):`, or until `.remove()` of what is returned.
         Raises ItestError (usage) for what a stub file could not say either.
         """
         short = {"status": status, "headers": headers, "body": body, "delay": delay}
@@ -75,7 +83,7 @@ class Mock:
             given["responses"] = list(responses)
         if answer or response or responses is None:
             given["response"] = dict(response or {}) | answer
-        self._add(given, "mock.stub")
+        return self._add(given, "mock.stub")
 
     def fail(
         self,
@@ -87,27 +95,43 @@ class Mock:
         probability: float | None = None,
         seed: int | None = None,
         **effect: Any,
-    ) -> None:
+    ) -> Placed:
         """Let requests go wrong from now on: `mock.fail("POST", "/v1/payments", first=2, status=503)`.
 
         method, path: of those requests; without either: all. effect: one of status (and headers),
-        slow_headers, slow_body, truncated, malformed, reset, refused, never_answers, delay. When: the first so many,
-        between two times (`["1s", "5s"]`), with a probability and a seed; always where none is given. What a fault
-        doesn't hit is answered as ever. Raises ItestError (usage) as `stub` does.
+        slow_headers, slow_body, truncated, malformed, reset, never_answers, delay. When: the first so many, between two
+        times (`["1s", "5s"]`), with a probability and a seed; always where none is given. What a fault doesn't hit is
+        answered as ever. It goes as `stub` does. Raises ItestError (usage) likewise.
         """
         when = {"first": first, "between": between, "probability": probability, "seed": seed}
         fault = {name: value for name, value in when.items() if value is not None} | effect
         request = {name: value for name, value in (("method", method), ("path", path)) if value}
-        self._add({"request": request, "fault": fault, "overlay": True}, "mock.fail")
+        return self._add({"request": request, "fault": fault, "overlay": True}, "mock.fail")
+
+    @contextmanager
+    def refused(self) -> Iterator[None]:
+        """While in it, whoever connects to the mock gets `connection refused`, and who was connected is cut off.
+
+        There is no request yet then that could say whose it is, so this is for a mock that no other worker uses.
+        Raises ItestError (usage) otherwise.
+        """
+        if self._others:
+            problem = f"mock.refused: a port is closed for everybody, and {self._others}"
+            hint = "per_worker: [mock, …] in the suite's overlay; or mock.fail(reset=True), which is for one test alone"
+            raise ItestError("usage", problem, hint=hint, cause="mock")
+        self._admin.refuse(True)
+        try:
+            yield
+        finally:
+            self._admin.refuse(False)
 
     def received(self, method: str = "", path: wanted.Path = "", **matchers: Any) -> Received:
         """What came since the test began and fits, unfinished requests too: `mock.received("POST", "/v1/payments")`.
 
         matchers: host, query, headers, json (a part of it), json_exact, jsonpath, form, body, as in a stub file.
         """
-        return Received(
-            [call_of(entry) for entry in self._admin.journal(self.scope)], wanted.wanted(method, path, **matchers)
-        )
+        asked, journal = wanted.wanted(method, path, **matchers), self._admin.journal(self.scope)
+        return Received([call_of(entry) for entry in journal.entries], asked, journal.lost)
 
     @property
     def journal(self) -> Received:
@@ -119,11 +143,12 @@ class Mock:
         """Requests that have no complete answer yet."""
         return self.journal.in_flight
 
-    def _add(self, given: Mapping[str, Any], source: str) -> None:
+    def _add(self, given: Mapping[str, Any], source: str) -> Placed:
         """A stub that is named after the line of the test that made it, unless it has a name."""
         (stub,), where = stubfile.from_data(given, source), _caller(self._root)
         name = where if stub.name == stub.where else stub.name
-        self._admin.add(self.scope, [replace(stub, name=name, where=where).as_data()])
+        (number,) = self._admin.add(self.scope, [replace(stub, name=name, where=where).as_data()])
+        return Placed(name, where, partial(self._admin.remove, self.scope, number))
 
 
 def _caller(root: Path) -> str:

@@ -10,16 +10,18 @@ from itest.mocking.call import Call
 from itest.mocking.wanted import Step, Wanted, step
 
 SHOWN = 20  # requests that a message lists
+ROOM = "MOCK_DETAIL=headers or a greater MOCK_JOURNAL in the suite's .env makes some"
 
 
 class Received(Collection[Call]):
-    """Requests in the order of their arrival. wanted: what they were asked for; everything: that came to the test.
+    """Requests in the order of their arrival. wanted: what they were asked for; everything: that came to the test;
 
+    lost: how many more came first, which the journal had no room for, so that their number can't be told.
     What a method expects and doesn't find is an AssertionError that shows what came instead.
     """
 
-    def __init__(self, everything: Sequence[Call], wanted: Wanted) -> None:
-        self.wanted = wanted
+    def __init__(self, everything: Sequence[Call], wanted: Wanted, lost: int = 0) -> None:
+        self.wanted, self.lost = wanted, lost
         self.everything = tuple(sorted(everything, key=lambda call: call.number))
         self._calls = tuple(call for call in self.everything if wanted.fits(call))
 
@@ -90,7 +92,7 @@ class Received(Collection[Call]):
     def times(self, number: int) -> Received:
         """Fails unless so many came."""
         __tracebackhide__ = True
-        if self.count != number:
+        if self.count != number or self.lost:
             raise AssertionError(self._told(_times(number) if number else "none"))
         return self
 
@@ -114,7 +116,7 @@ class Received(Collection[Call]):
         __tracebackhide__ = True
         all_wanted = [step(one) for one in steps]
         found = self._strictly(all_wanted) if strict else self._one_after_the_other(all_wanted)
-        if found is None or len(found) < len(all_wanted) or (strict and len(all_wanted) != self.count):
+        if len(found) < len(all_wanted) or (strict and (self.lost or len(all_wanted) != self.count)):
             raise AssertionError(self._disorder(all_wanted, found, strict=strict))
         return self
 
@@ -138,7 +140,7 @@ class Received(Collection[Call]):
 
     def _told(self, expected: str) -> str:
         came = f"came {_times(self.count)}" if self.count else "never came"
-        lines = [f"{self.wanted.title}: expected {expected}, {came}"]
+        lines = [f"{self.wanted.title}: expected {expected}, {came}", *self._lost()]
         lines += self._listed(self._calls)
         others = [call for call in self.everything if call not in self._calls]
         if others and not self.count:
@@ -157,8 +159,9 @@ class Received(Collection[Call]):
             if index == len(found):
                 sign, seen = "✗", self._missing(one, found, strict=strict)
             lines.append(f"  {sign} {one.title}{seen}")
-        if len(found) == len(steps):
+        if len(found) == len(steps) < self.count:
             lines.append(f"  ✗ and no more, but then came #{self._calls[len(steps)].number}")
+        lines += self._lost()
         return "\n".join([*lines, "came:" if self._calls else "came: nothing", *self._listed(self._calls)])
 
     def _missing(self, one: Wanted, found: Sequence[Call], *, strict: bool) -> str:
@@ -170,6 +173,11 @@ class Received(Collection[Call]):
             return f"   not after #{found[-1].number}: it came as #{earlier.number}"
         return "   it never came"
 
+    def _lost(self) -> list[str]:
+        """Why nobody can tell what came before the rest."""
+        many = f"the {_of(self.lost)} of the test that came first"
+        return [f"but nobody can tell: the mock's journal had no room for {many}; {ROOM}"] if self.lost else []
+
     def _listed(self, calls: Sequence[Call]) -> list[str]:
         more = [f"  and {len(calls) - SHOWN} more"] if len(calls) > SHOWN else []
         return [*(f"  {call.line(self._zero)}" for call in calls[:SHOWN]), *more]
@@ -177,6 +185,10 @@ class Received(Collection[Call]):
     @property
     def _zero(self) -> float:
         return self.everything[0].arrived
+
+
+def _of(number: int) -> str:
+    return "one request" if number == 1 else f"{number} requests"
 
 
 def _times(number: int) -> str:

@@ -12,6 +12,8 @@ from itest.mocking.call import Call, call_of
 
 ANSWERED = 'mock.stub("{method}", "{path}", status=…, json=…) in the test, or a file in fixtures/<set>/stubs'
 
+TAKEN = "a greater MOCK_LIMIT in the suite's .env, and MOCK_MEMORY with it"
+
 
 def blamed(service: str, verdict: Mapping[str, Any], *, strict: bool) -> ItestError | None:
     """Why what came to the mock fails the test that it belongs to, None where it doesn't.
@@ -25,10 +27,12 @@ def blamed(service: str, verdict: Mapping[str, Any], *, strict: bool) -> ItestEr
     rest = [f"{call.title}: {_named(call.stub, call.where)}: {call.problem}" for call in broken]
     rest += [f"stub {name} answered nothing" for name in unused]
     lines += rest if len(rest) > 1 or unmatched else []  # or the message says it all
+    lines += [f"and {more} more that no stub answers" for more in [verdict.get("more", {}).get("unmatched")] if more]
     if unmatched:
         first = unmatched[0]
-        problem, cause = f"no stub answers {first.title}", "unmatched"
-        hint = ANSWERED.format(method=first.method, path=first.path)
+        problem, cause = first.problem and f"{first.title}: {first.problem}", "unmatched"
+        problem = problem or f"no stub answers {first.title}"
+        hint = ANSWERED.format(method=first.method, path=first.path) if first.status != 413 else TAKEN
     elif broken:
         problem, cause = f"stub {_named(broken[0].stub, broken[0].where)}: {broken[0].problem}", "stub"
         hint = f"mend it: {broken[0].where}"
@@ -42,6 +46,8 @@ def blamed(service: str, verdict: Mapping[str, Any], *, strict: bool) -> ItestEr
 
 def missed(call: Call) -> list[str]:
     """A request that nothing answered: which stub came nearest, and what differed."""
+    if call.problem:
+        return [f"{call.title}: {call.problem}"]
     if not call.nearest:
         return [f"{call.title}: there is no stub at all"]
     return [f"{call.title}: nearest is {call.nearest}", *(f"  {difference}" for difference in call.differences)]
@@ -58,11 +64,12 @@ def late(service: str, verdict: Mapping[str, Any]) -> list[str]:
     return [f"{service}: between two tests came what no stub answers: {'; '.join(missed(call))}" for call in calls]
 
 
-def text(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The journal for reading, test by test."""
+def text(entries: Sequence[Mapping[str, Any]], lost: int = 0) -> str:
+    """The journal for reading, test by test. lost: entries that it had no room for."""
     calls = [call_of(entry) for entry in entries]
     unmatched, flying = sum(not call.stub for call in calls), sum(call.completed is None for call in calls)
     lines = [f"{len(calls)} requests, {unmatched} that no stub answered, {flying} in flight"]
+    lines += [f"{lost} more came before these; the journal had no room for them"] if lost else []
     by_scope = sorted(calls, key=lambda call: call.scope)
     for (scope, test), mine in groupby(by_scope, lambda call: (call.scope, call.test)):
         lines += ["", f"{test or 'between tests'}   [{scope}]", *_listed(mine)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from itest.errors import ItestError
 from itest.mock import matching, stubfile
-from itest.mock.stubs import Request
+from itest.mock.stubs import EMPTY, Request
 from itest.mocking.call import Call
 
 Path = str | Mapping[str, Any]  # exact, with {names}, or {"glob": …}, {"regex": …}, {"contains": …}
@@ -25,11 +25,23 @@ class Wanted:
     title: str
 
     def fits(self, call: Call) -> bool:
+        """Raises ItestError (usage) where that hangs on what the mock's journal didn't keep."""
         return not self.differences(call)
 
     def differences(self, call: Call) -> list[str]:
-        """What keeps a request from being one of these, a line each."""
-        return list(map(str, matching.differences(self.request, call.request)))
+        """What keeps a request from being one of these, a line each. Raises ItestError as `fits` does."""
+        asked = self.request
+        if call.body_missing:
+            asked = replace(asked, body=None, json=None, jsonpath=EMPTY, form=EMPTY)
+        if call.headers_missing:
+            asked = replace(asked, headers=EMPTY, form=EMPTY)  # a form is known by its header
+        found = list(map(str, matching.differences(asked, call.request)))
+        if not found and asked != self.request:
+            hint = "MOCK_DETAIL=full, or a greater MOCK_KEEP, in the suite's .env"
+            problem = f"{self.title}: {call.title} (#{call.number}) may be one, but the mock's journal did not keep "
+            problem += call.headers_missing if asked.headers != self.request.headers else call.body_missing
+            raise ItestError("usage", problem, hint=hint, cause="mock")
+        return found
 
 
 def wanted(method: str = "", path: Path = "", **rest: Any) -> Wanted:

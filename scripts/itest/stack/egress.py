@@ -53,8 +53,11 @@ def attempts(stacks: Iterable[Stack]) -> list[Attempt]:
     return sorted(found, key=lambda one: one.first)
 
 
-def refused(suite: Suite, tried: Sequence[Attempt]) -> ItestError | None:
-    """Why a suite fails that wants no attempt but those that it opens: it says `egress: {fail: true}`."""
+def refused(suite: Suite, tried: Sequence[Attempt], instead: str = "") -> ItestError | None:
+    """Why a suite fails that wants no attempt but those that it opens: it says `egress: {fail: true}`.
+
+    instead: what would let the mock answer, for its evidence.
+    """
     closed = [one for one in tried if not one.opened]
     if not suite.egress.fail or not closed:
         return None
@@ -64,7 +67,7 @@ def refused(suite: Suite, tried: Sequence[Attempt]) -> ItestError | None:
         f", and {len(closed) - 1} more" * (len(closed) > 1)
     )
     hint = f"mock {hosts}; or open it: `allow: [{hosts}]` under x-itest, egress in {overlay}"
-    seen = "\n".join(f"{one.first}  {one}" for one in closed)
+    seen = "\n".join([*(f"{one.first}  {one}" for one in closed), *([f"\n{instead}"] if instead else [])])
     return ItestError("test", problem, hint=hint, cause="egress", evidence=seen)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from itest.errors import ItestError
 from itest.stack.probes import Unpublished
 from itest.stack.stack import Stack
+from itest.stack.watch import Happened
 from itest.verdict import atomic
 from itest.verdict.mask import Masker
 
@@ -56,11 +57,34 @@ def keep_mocks(folder: Path, stack: Stack, masker: Masker) -> None:
 
         with suppress(ItestError, Unpublished), Admin(stack.admin(name)) as admin:
             journal = admin.journal()
-            text = json.dumps(journal, indent=1, ensure_ascii=False)
+            text = json.dumps(journal.entries, indent=1, ensure_ascii=False)
             atomic.write(folder / f"{name}{whose}.json", masker.text(f"{text}\n"))
-            atomic.write(folder / f"{name}{whose}.txt", masker.text(told.text(journal)))
+            atomic.write(folder / f"{name}{whose}.txt", masker.text(told.text(journal.entries, journal.lost)))
 
 
-def keep_egress(folder: Path, text: str, masker: Masker) -> None:
-    """egress.json: what a sealed stack wanted from outside, JSON already."""
+def keep_faults(folder: Path, injected: Path, masker: Masker) -> list[Happened]:
+    """faults.json: what tests injected, when and for how long. injected: a line each; see faults/book.py.
+
+    Returns it too, by its beginning.
+    """
+    if not injected.exists():
+        return []
+    noted = [json.loads(line) for line in injected.read_text(encoding="utf-8").splitlines()]
+    # Of one, a line when it began and a line when it ended.
+    latest = {(one["fault"], one["owner"], one["began"]): one for one in noted}
+    periods = sorted(latest.values(), key=lambda one: one["began"])
+    atomic.write(folder / "faults.json", masker.text(f"{json.dumps(periods, indent=1, ensure_ascii=False)}\n"))
+    return [Happened(one["began"], "", "faults", "", "fault", _injected(one)) for one in periods]
+
+
+def _injected(period: Mapping[str, Any]) -> str:
+    """A fault and how long it was there, of one that could not be healed that it still is."""
+    begun, ended = period["began"], period["ended"]
+    return f"{period['fault']}, {'still there' if ended is None else f'for {ended - begun:.2f} s'}"
+
+
+def keep_egress(folder: Path, text: str, standins: str, masker: Masker) -> None:
+    """egress.json: what a sealed stack wanted from outside, JSON already. egress.yaml: how the mock answers instead."""
     atomic.write(folder / "egress.json", masker.text(text))
+    if standins:
+        atomic.write(folder / "egress.yaml", masker.text(standins))

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-# Calls the mock as it starts, passes on to it what it gets, and tries again where that answers 503 or not at all.
+# Calls the mock as it starts, passes on to it, or to X-Url, what it gets, and tries again where that answers 503 or not
+# at all.
 CALLER = """
 services:
   caller:
@@ -45,9 +46,12 @@ services:
 
             def once(self, body):
                 headers = {"Content-Type": "application/json", "baggage": self.headers.get("baggage", "")}
-                asked = urllib.request.Request("http://mock:8080" + self.path, body, headers)
+                url = self.headers.get("X-Url") or "http://mock:8080" + self.path
+                asked = urllib.request.Request(url, body, headers)
+                through = self.headers.get("X-Proxy")
+                proxy = urllib.request.ProxyHandler({"https": through} if through else {})
                 try:
-                    with urllib.request.urlopen(asked, timeout=2) as answer:
+                    with urllib.request.build_opener(proxy).open(asked, timeout=2) as answer:
                         return answer.status, answer.read()
                 except urllib.error.HTTPError as answer:
                     return answer.code, answer.read()
@@ -84,7 +88,8 @@ def test_attempts_are_counted_and_their_gaps_seen(mock, http):
     assert http.post("/v1/payments", json={"n": 1}).status_code == 201
     calls = mock.received("POST", "/v1/payments").times(3)
     assert [call.status for call in calls] == [503, 503, 201]
-    assert 0.05 <= calls.pauses[0] < calls.pauses[1] < 1
+    assert calls.pauses[0] >= 0.05
+    assert calls.pauses[1] >= 0.1
     assert calls.bodies == [{"n": 1}] * 3
     assert calls.concurrency == 1
     calls.in_order(*["POST /v1/payments"] * 3, strict=True)
@@ -114,6 +119,18 @@ def test_what_is_under_way_is_seen_and_does_not_last(mock):
     with pytest.raises(requests.Timeout):
         requests.get(f"{mock.url}/never", headers=mock.headers, timeout=0.2)
     assert mock.received("GET", "/never").once().outcome in ("", "disconnected")
+
+def test_a_stub_and_a_fault_last_as_long_as_their_block(mock, http):
+    with mock.stub("POST", "/rates/EUR", status=418, json={}), mock.fail("POST", "/rates/USD", status=402):
+        assert [http.post(f"/rates/{one}", json={}).status_code for one in ("EUR", "USD")] == [418, 402]
+    assert [http.post(f"/rates/{one}", json={}).status_code for one in ("EUR", "USD")] == [200, 200]
+
+def test_a_mock_that_refuses_is_refused_and_comes_back(mock, http):
+    with mock.refused():
+        answer = http.post("/rates/EUR", json={})
+        assert (answer.status_code, "refused" in answer.text) == (502, True)
+    assert http.post("/rates/EUR", json={}).json() == {"rate": "EUR"}
+    mock.journal.once()
 
 def test_a_mistake_in_a_stub_is_told(mock):
     with pytest.raises(Exception, match="mock.stub.*statsu"):
@@ -161,6 +178,10 @@ def test_green_to_its_end(closing, mock):
 MANY = """
 import pytest, requests
 
+def test_its_port_is_everybody_s(mock):
+    with pytest.raises(Exception, match="mock.refused: a port is closed for everybody"), mock.refused():
+        pass
+
 @pytest.mark.parametrize("n", range(12))
 def test_it_is_alone(mock, http, record_property, n):
     mock.stub("POST", "/same", json=n)
@@ -171,6 +192,19 @@ def test_it_is_alone(mock, http, record_property, n):
     assert mock.received("POST", "/same").bodies == [{"n": n}] * 10
     assert mock.journal.count == 20
     record_property("scope", mock.scope)
+"""
+
+OUTSIDE = """
+import pytest
+
+@pytest.mark.parametrize("way", [
+    {"X-Url": "https://api.partner.example/v1"},
+    {"X-Url": "http://mock:8080/rates/EUR"},
+    {"X-Url": "https://nobody.example/rates/EUR", "X-Proxy": "http://mock:8080"},
+])
+def test_it_is_answered(http, way):
+    answer = http.post("/", json={}, headers=way)
+    assert answer.status_code == 200, answer.text
 """
 
 
@@ -249,6 +283,31 @@ def test_they_do_not_where_it_passes_on_whose_request_it_works_at(paid):
     assert ended.code == 0, ended.output
     assert "took turns" not in ended.output
     assert scopes(paid) == {"default", "worker1", "worker2"}
+
+
+def test_a_sealed_suite_is_told_what_lets_the_mock_answer_and_then_it_does_in_all_three_ways(paid):
+    said = "x-itest: {isolation: delete, fixtures: [fixtures/paid], egress: {fail: true}}\n"
+    paid.write("compose/suites/paid.yaml", said)
+    paid.replace("compose/profiles/sealed.yaml", "        1080=mock", "        9000=caller:9000\n        1080=mock")
+    paid.replace(
+        "compose/profiles/sealed.yaml", "      - 127.0.0.1::1080", "      - 127.0.0.1::1080\n      - 127.0.0.1::9000"
+    )
+    paid.write("tests/paid/test_outside.py", OUTSIDE)
+    sealed = {"ITEST_SUITE": "paid", "ITEST_PROFILE": "sealed", "ITEST_ARGS": "tests/paid/test_outside.py"}
+
+    ended = paid.run("run", **sealed)
+    assert ended.code == 1, ended.output
+    assert "2 failed, 1 passed" in ended.output  # by URL it works at once; nothing trusts the mock yet
+    overlay, _, stubs = (paid.latest / "paid/egress.yaml").read_text().partition("---\n")
+    assert overlay.count("api.partner.example") == stubs.count("host: api.partner.example") == 1
+    assert "nobody.example" not in overlay + stubs
+
+    paid.write("compose/suites/paid.yaml", said + overlay)
+    paid.write("fixtures/paid/stubs/outside.yaml", stubs)
+    ended = paid.run("run", **sealed)
+    (paid.path / "fixtures/paid/stubs/outside.yaml").unlink()
+    assert ended.code == 0, ended.output
+    assert json.loads((paid.latest / "paid/egress.json").read_text()) == []
 
 
 def test_a_mistake_in_a_stub_file_is_told_with_its_line_before_anything_starts(paid):

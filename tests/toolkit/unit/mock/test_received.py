@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from itest import suite
 from itest.errors import ItestError
+from itest.mock.detail import Detail
 from itest.mock.incoming import Incoming
 from itest.mock.scopes import DEFAULT, Scopes
 from itest.mock.stubfile import from_data
 from itest.mocking import Mock, Received, told
+from itest.mocking.admin import Journal
 from itest.mocking.call import Call, call_of
 from itest.mocking.wanted import step, wanted
 from itest.suite import workers
@@ -26,8 +28,8 @@ JSON = (("content-type", "application/json"),)
 class Here:
     """A mock without a wire: requests go straight to what decides on them."""
 
-    def __init__(self, *stubs: dict[str, Any]) -> None:
-        self.scopes = Scopes()
+    def __init__(self, *stubs: dict[str, Any], **rest: Any) -> None:
+        self.scopes = Scopes(**rest)
         self.scopes.set_global(from_data(list(stubs), "test"), 0.0)
         self.scopes.begin(SCOPE, 0.0, "test_it")
 
@@ -45,11 +47,14 @@ class Here:
 
     # What the fixture's object asks of the admin port.
 
-    def journal(self, scope: str) -> list[dict[str, Any]]:
-        return [entry.as_data() for entry in self.scopes.journal(scope)]
+    def journal(self, scope: str) -> Journal:
+        return Journal([entry.as_data() for entry in self.scopes.journal(scope)], self.scopes.verify(scope, 0.0).lost)
 
-    def add(self, scope: str, stubs: list[dict[str, Any]]) -> None:
-        self.scopes.add(scope, from_data(stubs, "POST"), 0.0)
+    def add(self, scope: str, stubs: list[dict[str, Any]]) -> list[int]:
+        return self.scopes.add(scope, from_data(stubs, "POST"), 0.0)
+
+    def remove(self, scope: str, number: int) -> None:
+        self.scopes.remove(scope, number)
 
     def mock(self) -> Mock:
         return Mock(self, SCOPE, "http://127.0.0.1:8080", Path(__file__).parent, Path)  # type: ignore[arg-type]
@@ -218,10 +223,8 @@ def test_an_overlay_has_faults_alone(given, words):
         from_data({"request": {}, "overlay": True} | given, "test")
 
 
-def verdict(here: Here, **more: Any) -> dict[str, Any]:
-    found = here.scopes.verify(SCOPE, 9.0)
-    entries = {name: [one.as_data() for one in getattr(found, name)] for name in ("unmatched", "problems")}
-    return entries | {"unused": [{"name": one.name, "where": one.where} for one in found.unused]} | more
+def verdict(here: Here) -> dict[str, Any]:
+    return here.scopes.verify(SCOPE, 0.0).as_data()
 
 
 def test_a_request_that_nothing_answered_is_told_with_the_nearest_stub():
@@ -259,6 +262,107 @@ def test_the_readable_journal_goes_test_by_test_with_what_was_missed():
     assert text.splitlines()[0] == "2 requests, 1 that no stub answered, 1 in flight"
     assert text.index("test_it   [default]") < text.index("#1") < text.index("test_other") < text.index("#2")
     assert "nearest is a payment" in text
+
+
+def test_a_number_that_the_journal_had_no_room_for_is_no_number():
+    here = Here(ANY, limit=2)
+    for _ in range(3):
+        here.ask("POST /pay")
+    found = here.mock().received("POST", "/pay")
+    assert (found.count, found.lost, found.at_least(2).count) == (2, 1, 2)
+    lost = "nobody can tell: the mock's journal had no room for the one request of the test that came first"
+    for claim in (lambda: found.times(2), lambda: here.mock().received("GET").never()):
+        with pytest.raises(AssertionError, match=lost):
+            claim()
+    assert found.in_order("POST /pay", "POST /pay").count == 2
+    with pytest.raises(AssertionError, match=lost):
+        found.in_order("POST /pay", "POST /pay", strict=True)
+    assert "1 more came before these" in told.text([entry.as_data() for entry in here.scopes.since(0)], 1)
+
+
+@pytest.mark.parametrize(
+    ("detail", "missing", "hint"),
+    [
+        (Detail(keep=4), "all of its body, but for 4 of 12 bytes", "MOCK_KEEP=1k"),
+        (Detail("headers"), "its body", "MOCK_DETAIL=full"),
+    ],
+)
+def test_a_body_that_was_not_kept_is_said_wherever_it_is_asked_for(detail, missing, hint):
+    here = Here(ANY | {"response": {"body": "a long answer"}}, detail=detail)
+    here.ask("POST /pay", body=b'{"amount":1}')
+    mock = here.mock()
+    call = mock.received("POST", "/pay").once()
+    assert (call.size, call.answered, call.headers) == (12, 13, dict(JSON))
+    assert "(12 bytes)" in call.line(0.0)
+    assert mock.received("GET", json={"amount": 1}).count == 0
+    for ask in (lambda: call.body, lambda: mock.received("POST", json={"amount": 1})):
+        with pytest.raises(ItestError, match=f"journal did not keep {missing}") as caught:
+            ask()
+        assert "MOCK_" in caught.value.hint
+    with pytest.raises(ItestError, match="answer's body") as caught:
+        _ = call.answer
+    assert caught.value.hint == f"{hint} in the suite's .env"
+
+
+def test_headers_that_were_not_kept_are_said_where_they_are_asked_for():
+    here = Here(ANY, detail=Detail("line"))
+    here.ask("GET /pay?x=1")
+    call = here.mock().received("GET", query={"x": "1"}).once()
+    for ask in (lambda: call.headers, lambda: here.mock().received("GET", headers={"X": "1"})):
+        with pytest.raises(ItestError, match="did not keep its headers"):
+            ask()
+
+
+def test_an_answer_is_whole_or_not_told():
+    here = Here({"request": {}, "response": {"body": "said"}})
+    here.ask("GET /")
+    assert here.mock().journal[0].answer == "said"
+
+
+def test_a_stub_and_a_fault_go_when_they_are_removed_or_their_block_ends():
+    here = Here(ANY)
+    mock = here.mock()
+    stub = mock.stub("GET", "/x", status=201, name="mine")
+    with mock.fail("GET", "/x", status=503) as fault:
+        here.ask("GET /x")
+    here.ask("GET /x")
+    stub.remove()
+    stub.remove()
+    here.ask("GET /x")
+    assert [call.status for call in here.calls()] == [503, 201, 200]
+    assert (repr(stub), fault.where.startswith("test_received.py:")) == ("<mine>", True)
+
+
+def test_nothing_refuses_one_request_alone_and_that_is_said():
+    with pytest.raises(ItestError, match="nothing can refuse it") as caught:
+        Here(ANY).mock().fail("GET", refused=True)
+    assert "mock.refused()" in caught.value.hint
+
+
+def test_a_port_is_not_closed_while_others_need_it():
+    here = Here(ANY)
+    mock = Mock(here, SCOPE, "http://127.0.0.1:8080", Path(), Path, "other workers use it")  # type: ignore[arg-type]
+    with pytest.raises(ItestError, match="closed for everybody, and other workers use it"), mock.refused():
+        pass
+
+
+def test_a_request_that_was_turned_away_fails_its_test_with_the_reason():
+    here = Here(ANY)
+    asked = Incoming.of("POST", "/upload", host="mock")
+    here.scopes.turn_away(asked, 0.0, 413, "its body has more than the 10 bytes that MOCK_LIMIT allows")
+    error = told.blamed("mock", verdict(here), strict=False)
+    assert error is not None
+    assert "POST /upload: its body has more than the 10 bytes" in error.message
+    assert "MOCK_LIMIT" in error.hint
+
+
+def test_of_very_many_unanswered_requests_the_rest_is_counted():
+    here = Here()
+    for _ in range(101):
+        here.ask("GET /x")
+    error = told.blamed("mock", verdict(here), strict=False)
+    assert error is not None
+    assert error.evidence.endswith("and 1 more that no stub answers")
 
 
 def test_the_same_files_said_again_take_nothing_back():

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itest.errors import ItestError
 from itest.mock import stubfile
+from itest.mock.detail import Detail
 from itest.mock.incoming import Incoming
-from itest.mock.journal import MOST_BODY
+from itest.mock.journal import weight
+from itest.mock.patience import Patience
 from itest.mock.scopes import DEFAULT, Scopes
 from itest.mock.stubs import Stub
 
@@ -278,7 +281,7 @@ def test_own_stubs_that_answered_nothing_are_told():
     made = scopes(PAY)
     made.add("a", stubs({"request": {"path": "/used"}}, {"request": {"path": "/unused"}}), START)
     said(made, "a", target="/used")
-    assert [stub.name for stub in made.verify("a", START).unused] == ["stub 1"]
+    assert [name for name, _ in made.verify("a", START).unused] == ["stub 1"]
 
 
 def test_the_journal_says_how_many_entries_it_had_no_room_for():
@@ -291,14 +294,146 @@ def test_the_journal_says_how_many_entries_it_had_no_room_for():
 
 
 def test_a_large_body_is_cut_in_the_journal_but_not_in_the_answer_nor_for_templates():
-    made = scopes(PAY | {"response": {"body": "{{ request.body }}"}})
-    decision = made.answer(request(body=b"x" * (MOST_BODY + 1)), START)
-    assert len(decision.answer.body) == MOST_BODY + 1
-    assert (decision.entry.size, len(decision.entry.request.body), len(decision.entry.body)) == (
-        MOST_BODY + 1,
-        MOST_BODY,
-        MOST_BODY,
-    )
+    made = scopes(PAY | {"response": {"body": "{{ request.body }}!"}}, detail=Detail(keep=10))
+    decision = made.answer(request(body=b"x" * 11), START)
+    assert decision.answer.body == b"x" * 11 + b"!"
+    entry = decision.entry
+    assert (entry.size, entry.request.body, entry.answered, entry.body) == (11, b"x" * 10, 12, b"x" * 10)
+
+
+def test_the_journal_makes_room_for_the_newest_by_bytes_and_says_what_it_lost():
+    made = scopes(PAY, detail=Detail(keep=10_000, journal=50_000))
+    for n in range(20):
+        made.answer(request("a", body=b"%d " % n + b"x" * 9_990), START)
+    kept = made.journal("a")
+    assert kept[-1].number == 20
+    assert sum(map(weight, kept)) <= 50_000 < sum(map(weight, kept)) + weight(kept[0])
+    assert made.verify("a", START).lost == made.forgotten == 20 - len(kept)
+
+
+def test_an_entry_that_is_too_large_by_itself_is_there_until_the_next_comes():
+    made = scopes(PAY, detail=Detail(journal=10))
+    for n in range(3):
+        said(made, "a", target=f"/pay?{n}")
+        assert [entry.number for entry in made.journal("a")] == [n + 1]
+    assert made.forgotten == 2
+
+
+def test_an_entry_keeps_nothing_that_was_worked_out_from_its_body():
+    made = scopes(PAY | {"response": {"json": "{{ request.json.a }}"}})
+    asked = request(body=b'{"a": [1]}')
+    kept = made.answer(asked, START).entry.request
+    assert asked == kept
+    assert ("json" in vars(asked), "json" in vars(kept)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("level", "headers", "body"), [("headers", ("Traceparent", "X-A"), b""), ("line", ("Traceparent",), b"")]
+)
+def test_the_journal_keeps_as_much_as_it_is_told_but_stubs_see_all(level, headers, body):
+    made = scopes(PAY | {"response": {"body": "{{ request.body }} {{ request.headers['X-A'] }}"}}, detail=Detail(level))
+    given = (("Traceparent", "00-ab-cd-01"), ("X-A", "1"))
+    decision = made.answer(request(headers=given, body=b"b"), START)
+    entry = decision.entry
+    assert decision.answer.body == b"b 1"
+    assert (tuple(name for name, _ in entry.request.headers), entry.request.body, entry.body) == (headers, body, b"")
+    assert (entry.size, entry.answered, entry.detail) == (1, 3, level)
+    assert entry.as_data()["traceparent"] == "00-ab-cd-01"
+
+
+def test_the_detail_is_read_from_the_environment():
+    given = {"MOCK_DETAIL": "line", "MOCK_KEEP": "1k", "MOCK_JOURNAL": "2M", "MOCK_LIMIT": "30", "OTHER": "x"}
+    assert Detail.of(given) == Detail("line", 1024, 2 * 1024**2, 30)
+    assert Detail.of({"MOCK_KEEP": ""}) == Detail()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MOCK_DETAIL", "all", "MOCK_DETAIL=all: the journal keeps full, headers, line"),
+        ("MOCK_KEEP", "64 kilos", "MOCK_KEEP=64 kilos is no number of bytes"),
+    ],
+)
+def test_a_detail_that_is_none_is_said(name, value, message):
+    with pytest.raises(ItestError, match=message):
+        Detail.of({name: value})
+
+
+# Patience
+
+ENDLESS = "(a|aa)+"
+
+
+def impatient(*given: dict[str, Any]) -> Scopes:
+    return scopes(*given, patience=Patience(0.1))
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        {"path": "/pay", "body": {"regex": ENDLESS}},
+        {"path": "/pay", "headers": {"X": {"regex": ENDLESS}}},
+        {"path": "/pay", "body": {"glob": "*a" * 30 + "b"}},
+    ],
+)
+def test_a_pattern_that_would_take_for_ever_is_given_up_and_blamed_on_its_stub(asks):
+    made = impatient({"name": "endless", "request": asks}, {"request": {"path": "/other"}, "name": "fine"})
+    text = "a" * 60 + "!"
+    entry = made.answer(request(body=text.encode(), headers=(("X", text),)), START).entry
+    assert (entry.status, entry.stub) == (500, "endless")
+    assert "it gave no answer within 0.1 s" in entry.problem
+    assert [one.stub for one in made.verify(DEFAULT, START).problems] == ["endless"]
+    assert made.answer(request(target="/other"), START).entry.stub == "fine"
+
+
+def test_one_that_only_the_nearest_stub_needs_leaves_the_request_unanswered_as_it_was():
+    made = impatient({"request": {"path": "/elsewhere", "body": {"regex": ENDLESS}}})
+    entry = made.answer(request(body=b"a" * 60 + b"!"), START).entry
+    assert (entry.status, entry.matched, entry.nearest) == (501, False, "")
+    assert "to find the nearest gave no answer within 0.1 s" in entry.problem
+
+
+def test_a_template_that_would_take_for_ever_is_given_up():
+    loops = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
+    made = impatient(PAY | {"response": {"body": loops}})
+    entry = made.answer(request(), START).entry
+    assert entry.status == 500
+    assert "gave no answer within 0.1 s" in entry.problem
+
+
+def test_a_scope_key_that_would_take_for_ever_is_told_too():
+    path = {"regex": f"/{ENDLESS}"}
+    made = impatient({"name": "keyed", "request": {"path": path}, "scope_key": "$.scope"})
+    entry = made.answer(request(target="/" + "a" * 60 + "!", body=b'{"scope": "a"}'), START).entry
+    assert (entry.scope, entry.status, entry.stub) == (DEFAULT, 500, "keyed")
+
+
+# Stubs that go
+
+
+def test_a_removed_stub_answers_nothing_more_and_what_was_before_does():
+    made = scopes(PAY)
+    (number,) = made.add("a", stubs(PAY | {"response": {"body": "own"}}), START)
+    assert said(made, "a") == "own"
+    assert made.remove("b", number) is False
+    assert (made.remove("a", number), made.remove("a", number)) == (True, False)
+    assert said(made, "a") == "paid"
+    assert made.verify("a", START).unused == ()
+
+
+def test_a_stub_that_was_removed_unused_is_still_told():
+    made = scopes()
+    made.remove("a", made.add("a", stubs(PAY), START)[0])
+    assert [name for name, _ in made.verify("a", START).unused] == ["stub 0"]
+
+
+def test_a_verdict_tells_the_first_hundred_of_a_sort_and_how_many_more():
+    made = scopes()
+    for _ in range(103):
+        made.answer(request("a", body=b"secret"), START)
+    data = made.verify("a", START).as_data()
+    assert (len(data["unmatched"]), data["more"]) == (100, {"unmatched": 3, "in_flight": 3})
+    assert "secret" not in json.dumps(data)
 
 
 def test_an_entry_is_json_with_the_trace_that_it_belongs_to():

@@ -194,7 +194,6 @@ def test_braces_are_just_braces_where_there_is_no_template(tmp_path):
         ("truncated: 0.1", Effect("truncated", 0.1)),
         ("malformed: true", Effect("malformed")),
         ("reset: true", Effect("reset")),
-        ("refused: true", Effect("refused")),
         ("never_answers: true", Effect("never_answers")),
     ],
 )
@@ -272,7 +271,7 @@ responses = st.builds(
 )
 effects = (
     st.builds(Effect, st.sampled_from(["slow_headers", "slow_body", "delay"]), lengths)
-    | st.builds(Effect, st.sampled_from(["malformed", "reset", "refused", "never_answers"]))
+    | st.builds(Effect, st.sampled_from(["malformed", "reset", "never_answers"]))
     | st.builds(Effect, st.just("truncated"), st.floats(0, 1))
     | st.builds(
         Effect,
