@@ -147,18 +147,20 @@ class Stacks:
         from itest.hangs import not_counted
 
         with not_counted():
-            return self._start(suite)
+            return self.start(suite)
 
-    def _start(self, suite: Suite) -> Stack:
+    def start(self, suite: Suite) -> Stack:
+        """A stack of its own, which goes when this closes. Raises ItestError."""
         from itest import bake, images, settings, stack
         from itest import suite as suites
+        from itest.faults import sidecar
         from itest.machine import engine
 
         engine.ensure(self.report)
         self._own()
         suites.check(suite)
         os.environ.update(images.pin(suite.config, suite.texts))
-        images.ensure(images.needs_of(suite.config), self.report)
+        images.ensure([*images.needs_of(suite.config), *sidecar.needs(suite)], self.report)
         given = settings.read()
         shared = bake.Repository(given.bake_repository)
         baked = bake.ensure(suite, self.report, repository=shared) if given.bake else bake.Baked()
