@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itest import cli, images, suite
 from itest.errors import run_verb
+from itest.faults import sidecar
 from itest.machine import engine
 from itest.stack.sweep import sweep
 
@@ -13,7 +14,8 @@ def main() -> None:
     engine.ensure(cli.note)
     sweep(cli.ROOT, cli.note)
     loaded = [suite.load(cli.ROOT, name, given.profile) for name in given.suites or suite.names(cli.ROOT)]
-    reports = images.ensure([need for one in loaded for need in images.needs_of(one.config)], cli.note)
+    needs = [need for one in loaded for need in [*images.needs_of(one.config), *sidecar.needs(one)]]
+    reports = images.ensure(needs, cli.note)
     print(images.table(reports))
 
 

@@ -12,6 +12,7 @@ from itest import stack as stacks
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
+from itest.faults import sidecar
 from itest.machine import engine
 from itest.settings import Settings
 from itest.stack import keeping
@@ -36,7 +37,8 @@ def up(suite: Suite, given: Settings, console: Console) -> Stack:
 
 def _start(suite: Suite, given: Settings, console: Console) -> Stack:
     with console.stage(suite.name, "images") as line:
-        told = [images.describe(images.ensure(images.needs_of(suite.config), line.update))]
+        needs = [*images.needs_of(suite.config), *sidecar.needs(suite)]
+        told = [images.describe(images.ensure(needs, line.update))]
         baked = bake.Baked()
         if given.bake:
             shared = bake.Repository(given.bake_repository)

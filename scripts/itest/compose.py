@@ -22,6 +22,7 @@ from itest.errors import Category
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
+ONE_OFF_LABEL = "com.docker.compose.oneoff"  # of what `run` starts
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 
 
@@ -64,6 +65,14 @@ class Project:
                 dependencies=dependencies,
             )
 
+    def run(self, service: str, name: str) -> None:
+        """Start a container of a service that is no part of the stack, under a name of its own; returns at once.
+
+        It belongs to the project and goes with it (`down`), and `up` and `ps` know nothing of it.
+        """
+        with self._run("service", "start", f"container {name}"):
+            self._client.compose.run(service, name=name, detach=True, tty=False, dependencies=False)
+
     def down(self, *, timeout: int = 1) -> None:
         """Stop and remove containers, networks and volumes of the project. timeout: grace in seconds."""
         with self._run("engine", "down", f"stack {self.name}"):
@@ -76,7 +85,10 @@ class Project:
         if not brings_back:
             announce(verb, service)
         with self._run("service", verb, f"service {service} of {self.name}"):
-            getattr(self._client.compose, verb)(service)
+            if verb == "start":  # compose would also run again the one-shots that it depends on
+                self._client.container.start(self.containers()[service].id)
+            else:
+                getattr(self._client.compose, verb)(service)
         if brings_back:
             announce(verb, service)
 
@@ -89,9 +101,10 @@ class Project:
         """The docker compose command line for this project, for a process that takes over the terminal."""
         return [str(part) for part in [*self._client.compose.docker_compose_cmd, *arguments]]
 
-    def containers(self) -> dict[str, Container]:
-        """All containers of the project, also those that ended: service -> container."""
-        return doors.through({one.service: one for one in containers({PROJECT_LABEL: self.name})})
+    def containers(self, *, one_off: bool = False) -> dict[str, Container]:
+        """All containers of the project, also those that ended: service -> container. one_off: what `run` started."""
+        found = containers({PROJECT_LABEL: self.name, ONE_OFF_LABEL: str(one_off)})
+        return doors.through({one.service: one for one in found})
 
     @property
     def _client(self) -> DockerClient:
@@ -145,7 +158,8 @@ def remove(project: str, *, insist: bool = True) -> None:
     insist: raise ItestError (engine) when docker refuses any of it, as it does while somebody else removes the same.
     """
     label = f"label={PROJECT_LABEL}={project}"
-    for kind, flags in (("container", ["--force", "--volumes"]), ("network", []), ("volume", ["--force"])):
+    # The network last: it holds the lease by which the next command finds what one that was killed has not got to.
+    for kind, flags in (("container", ["--force", "--volumes"]), ("volume", ["--force"]), ("network", [])):
         if kind == "network":
             part(project)
         every = ["--all"] if kind == "container" else []

@@ -154,10 +154,10 @@ def _clean_state(request: pytest.FixtureRequest) -> Iterator[None]:
     isolation.own = _checked(stack, request.getfixturevalue("stores"))
     marker = item.get_closest_marker("isolation")
     os.environ["PGAPPNAME"] = f"test {item.name}"[:63]  # of connections that the test opens: pg_stat_activity shows it
-    with _blaming(item):
+    with blaming(item):
         _say(item, isolation.begin(marker.args[0] if marker else suite.isolation))
     yield
-    with _blaming(item):
+    with blaming(item):
         _say(item, isolation.end(last=item.stash.get(LAST, True)))  # not told after an interrupt
 
 
@@ -169,11 +169,11 @@ def _mock_state(request: pytest.FixtureRequest, _clean_state: None) -> Iterator[
         mine = [one for one in mocks if held.enter_context(one.turn(wanted="mock" in request.fixturenames))]
         item.stash[_MOCKS] = mine
         for one in mine:
-            with _blaming(item):
+            with blaming(item):
                 _say(item, one.begin(item.nodeid))
         yield
         for one in mine:
-            with _blaming(item):
+            with blaming(item):
                 _say(item, one.end(following=item.stash.get(NEXT, "")))
 
 
@@ -190,12 +190,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
                     item.add_report_section("call", f"stdout of itest, what came to {one.name} in this", seen)
         raise
     for one in mocks:
-        with _blaming(item):
+        with blaming(item):
             one.judge()
 
 
 @contextmanager
-def _blaming(item: pytest.Item) -> Iterator[None]:
+def blaming(item: pytest.Item) -> Iterator[None]:
     """Fail the test for a state that it left, in a category of its own."""
     try:
         yield

@@ -20,7 +20,7 @@ from itest.finished import Finished
 from itest.stack.stack import Stack
 from itest.suite.schema import ISOLATIONS, nearest
 
-pytest_plugins = ["itest.fixtures", "itest.hangs"]
+pytest_plugins = ["itest.fixtures", "itest.faults.testing", "itest.hangs"]
 
 _BEGAN = pytest.StashKey[float]()
 

@@ -28,14 +28,15 @@ TAKES_VALUE = re.compile(
 )
 CACHE = Path("build") / "itest" / "cache"
 # Files in the suite's folder: services that tests ended; the test under way; why a process of pytest has no stack; what
-# has died; tests that did not end (see watchdog.py); results so far (see finished.py).
-NOTES = ANNOUNCED, RUNNING, UNREACHED, DIED, HUNG, FINISHED = (
+# has died; tests that did not end (see watchdog.py); results so far (see finished.py); faults that tests injected.
+NOTES = ANNOUNCED, RUNNING, UNREACHED, DIED, HUNG, FINISHED, INJECTED = (
     "announced",
     "running",
     "unreached",
     "died",
     "hung",
     "finished",
+    "injected",
 )
 TRACEBACKS = "tracebacks"  # folder in the suite's, of processes that say where they are (see tracebacks.py)
 INTERRUPT_GRACE = 20.0  # seconds that pytest gets to finish its report after an interrupt

@@ -75,7 +75,7 @@ class Baker:
         run = ["run", "--detach", "--no-deps", f"--publish=127.0.0.1::{self._port}", "--entrypoint=bash"]
         words = [*run, self.recipe.service, "-c", SCRIPT.read_text(encoding="utf-8"), "bake.sh", "hold"]
         _checked(project.command(*words, *entrypoint, *command), project)
-        container = project.containers()[self.recipe.service]
+        container = project.containers(one_off=True)[self.recipe.service]
         wait_ready([Target(self.suite.services[self.recipe.service], container, project)])
         return container
 

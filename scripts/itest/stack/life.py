@@ -14,6 +14,7 @@ from typing import Protocol
 
 from itest import data
 from itest.doors import DOOR
+from itest.faults import sidecar
 from itest.stack import deaths, door, startup
 from itest.stack.ready import started_before, wait_ready
 from itest.stack.stack import Stack
@@ -112,6 +113,7 @@ def _up(stack: Stack, services: tuple[str, ...], opener: StageOpener) -> None:
         # What they depend on is up and ready by now; compose would only wait for its own, slower health checks.
         stack.project.up(services, dependencies=False)
         stack.refresh()
+        sidecar.place_all(stack, services)
 
 
 def _ready(stack: Stack, services: tuple[str, ...], opener: StageOpener, factor: float) -> None:

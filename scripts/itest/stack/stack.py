@@ -126,7 +126,8 @@ class Stack:
         """
         from itest.stack.repoint import repointed
 
-        self._refuse_shared("repoint", service)
+        self._service(service)
+        self.refuse_shared(f"stack.repoint({service!r})", service)
         return repointed(self, service, variables)
 
     def refresh(self) -> None:
@@ -192,15 +193,18 @@ class Stack:
             self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
 
     def _halt(self, verb: str, service: str) -> None:
-        self._refuse_shared(verb, service)
+        self._service(service)
+        self.refuse_shared(f"stack.{verb}({service!r})", service)
         self.project_of(service).act(verb, service)
         self.halted.add(service)
 
-    def _refuse_shared(self, verb: str, service: str) -> None:
-        """Taking away what a neighbour uses would fail the neighbour's tests."""
-        self._service(service)
+    def refuse_shared(self, call: str, service: str) -> None:
+        """Taking away what a neighbour uses would fail the neighbour's tests. call: as the person wrote it.
+
+        Raises ItestError (usage).
+        """
         if service not in self.suite.per_worker and (sharers := self.sharers()) > 1:
-            problem = f"stack.{verb}({service!r}): {sharers} workers share service {service}"
+            problem = f"{call}: {sharers} workers share service {service}"
             overlay = self.suite.files[-1].path
             hint = f"add {service} to per_worker in {overlay}: each worker then has its own; or run without -n"
             raise ItestError("usage", problem, hint=hint, cause="shared")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from itest import compose, leases, processes, runs
 from itest.errors import ItestError
+from itest.faults import active
 from itest.machine import scratch
 from itest.stack import slots
 from itest.stack.eventually import eventually
@@ -22,13 +23,19 @@ ENDS_WITHIN = 5.0  # seconds from SIGKILL to the end of a process
 
 
 def sweep(root: Path, report: Callable[[str], None]) -> list[str]:
-    """Remove the stacks whose owner is dead, and say so; returns their projects.
+    """Remove the stacks whose owner is dead, heal what the dead did to others, and say so; returns the projects.
 
     Costs one question to the engine where nobody died. A kept stack, a run that still lives, another user's, host's or
     pid namespace's before its lease expires, and anything that isn't itest's are never touched.
     Raises ItestError (engine).
     """
     scratch.sweep()
+    swept = _remove_left(root, report)
+    active.heal_left(root, report)
+    return swept
+
+
+def _remove_left(root: Path, report: Callable[[str], None]) -> list[str]:
     found = leases.on_engine()
     owners = {lease.id for lease in leases.dead(root, found)} | set(runs.dead(root))
     if not owners:

@@ -16,7 +16,8 @@ from pathlib import Path
 from itest import compose, containers, data
 from itest.containers import Container
 from itest.errors import ItestError
-from itest.stack import asstarted, door, places, slots
+from itest.faults import sidecar
+from itest.stack import asstarted, door, places, slots, volumes
 from itest.stack.ready import wait_ready
 from itest.stack.stack import Stack
 from itest.suite import workers
@@ -80,6 +81,7 @@ def _start(stack: Stack, mine: Stack, factor: float) -> None:
             if compose.networks(own.name):
                 compose.remove(own.name)  # of a worker that was killed
             own = mine.own = door.opened(mine.suite, own)
+            volumes.share(stack, own.name)
             own.up(stack.suite.per_worker, dependencies=False, start=False)
             _join(stack, own.name)
         making.result()
@@ -94,6 +96,7 @@ def _up(mine: Stack, services: tuple[str, ...], factor: float) -> None:
     if mine.own and services:
         mine.own.up(services, dependencies=False)
         mine.refresh()
+        sidecar.place_all(mine, services)
         wait_ready(mine.targets(services), factor=factor)
 
 

@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {  # of the overlay's x-itest, which may hold no o
     "isolation": "delete",
     "tags": [],
     "per_worker": [],
+    "faults": [],
     "egress": [],
 }
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # what compose takes
@@ -54,6 +55,7 @@ class Suite:
     isolation: str
     tags: tuple[str, ...]
     per_worker: tuple[str, ...]
+    faults: tuple[str, ...]  # services whose sidecars stand from the start
     egress: Egress
     services: Mapping[str, Service]
 
@@ -142,6 +144,7 @@ def load(root: Path, name: str, profile: str = "") -> Suite:
         isolation=said["isolation"],
         tags=said["tags"],
         per_worker=said["per_worker"],
+        faults=said["faults"],
         egress=said["egress"],
         services=members,
     )
@@ -202,14 +205,15 @@ def _x_itest(name: str, file: YamlFile, members: Mapping[str, Service]) -> dict[
     given = schema.mapping(file, ("x-itest",), file.data.get("x-itest", {}), DEFAULTS)
     said = {**DEFAULTS, "tests": f"tests/{name}", **given}
     schema.string(file, ("x-itest", "tests"), said["tests"])
-    for key in ("migrations", "fixtures", "tags", "per_worker"):
+    for key in ("migrations", "fixtures", "tags", "per_worker", "faults"):
         said[key] = schema.strings(file, ("x-itest", key), said[key])
     schema.choice(file, ("x-itest", "isolation"), said["isolation"], schema.ISOLATIONS)
     said["egress"] = egress.read(file, ("x-itest", "egress"), said["egress"])
-    for member in said["per_worker"]:
-        if member not in members:
-            problem = f"`per_worker` names `{member}`, which is no service of this suite"
-            raise wrong(file, ("x-itest", "per_worker"), problem, schema.nearest(member, members))
+    for key in ("per_worker", "faults"):
+        for member in said[key]:
+            if member not in members:
+                problem = f"`{key}` names `{member}`, which is no service of this suite"
+                raise wrong(file, ("x-itest", key), problem, schema.nearest(member, members))
     return said
 
 

@@ -27,8 +27,8 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 # From DESIGN.md, "Interfaces that others rely on".
 TARGETS = {"itest", "test", "help"}
-TARGETS |= {"up", "down", "ps", "logs", "env", "shell", "wait", "migrate", "seed"}
-TARGETS |= {"doctor", "images", "engine", "clean", "share", "lint", "bench", "soak"}
+TARGETS |= {"up", "down", "ps", "logs", "env", "shell", "wait", "migrate", "seed", "fault"}
+TARGETS |= {"doctor", "images", "engine", "clean", "share", "record", "chaos", "lint", "bench", "soak"}
 WITHOUT_A_VERB = {"test", "soak", "help"}  # pytest itself, and awk over the Makefile
 
 

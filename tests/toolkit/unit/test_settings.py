@@ -65,6 +65,8 @@ def test_without_any_variable_every_setting_has_its_default():
         ("suite_timeout", "60", 60.0),
         ("run_timeout", "7200", 7200.0),
         ("all", "true", True),
+        ("peers", "1", True),
+        ("seed", "42", 42),
         *[(name, "", getattr(Settings, name)) for name in NAMES],
     ],
 )

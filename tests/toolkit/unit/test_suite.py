@@ -230,7 +230,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "migrations:",
         "zoo:",
         f"{OVERLAY}:3: unknown key `zoo` in `x-itest`\n"
-        "hint: known: egress, fixtures, isolation, migrations, per_worker, tags, tests",
+        "hint: known: egress, faults, fixtures, isolation, migrations, per_worker, tags, tests",
     ),
     "an unknown key of a service": (
         APP,
