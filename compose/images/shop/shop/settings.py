@@ -3,7 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the shop waits for a third party, how often it asks, and when it gives up on it for a while."""
+
+    connect_timeout_ms: int = 1_000
+    answer_timeout_ms: int = 5_000  # of one attempt, to the last byte
+    retry_attempts: int = 4
+    retry_backoff_ms: int = 200  # before the second attempt; twice as long before each further one
+    retry_after_max_ms: int = 5_000  # a third party that wants to be left alone for longer isn't waited for
+    breaker_failures: int = 5  # in succession
+    breaker_ms: int = 10_000
+
+    @property
+    def most_seconds(self) -> float:
+        """A call with all its attempts takes no longer."""
+        attempt = self.connect_timeout_ms + self.answer_timeout_ms
+        pause = max(self.retry_backoff_ms * 2**self.retry_attempts, self.retry_after_max_ms)
+        return self.retry_attempts * (attempt + pause) / 1000
 
 
 @dataclass(frozen=True)
@@ -13,22 +33,32 @@ class Settings:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     signing_key: str = field(repr=False)
+    payments_url: str
+    payments_key: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    mail_url: str
+    mail_key: str = field(repr=False)
     access_token_seconds: int = 300
     refresh_token_seconds: int = 30 * 24 * 3600
     cache_seconds: int = 60
+    webhook_tolerance_seconds: int = 300
+    patience: Patience = field(default_factory=Patience)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the SHOP_* variables; SystemExit names those that are missing, as a traceback would help nobody."""
-        required = ("SHOP_DATABASE_URL", "SHOP_REDIS_URL", "SHOP_SIGNING_KEY")
-        missing = [name for name in required if not environment.get(name)]
-        if missing:
+        texts = [one.name for one in fields(cls) if one.type == "str"]
+        if missing := [_variable(name) for name in texts if not environment.get(_variable(name))]:
             raise SystemExit(f"shop: not set: {', '.join(missing)}")
-        return cls(
-            database_url=environment["SHOP_DATABASE_URL"],
-            redis_url=environment["SHOP_REDIS_URL"],
-            signing_key=environment["SHOP_SIGNING_KEY"],
-            access_token_seconds=int(environment.get("SHOP_ACCESS_TOKEN_SECONDS", cls.access_token_seconds)),
-            refresh_token_seconds=int(environment.get("SHOP_REFRESH_TOKEN_SECONDS", cls.refresh_token_seconds)),
-            cache_seconds=int(environment.get("SHOP_CACHE_SECONDS", cls.cache_seconds)),
-        )
+        given = {name: environment[_variable(name)] for name in texts}
+        return cls(**given, **_numbers(cls, environment), patience=Patience(**_numbers(Patience, environment)))
+
+
+def _numbers(of: type, environment: Mapping[str, str]) -> dict[str, int]:
+    """The fields that hold numbers, where the environment says any."""
+    names = (one.name for one in fields(of) if one.type == "int")
+    return {name: int(environment[_variable(name)]) for name in names if environment.get(_variable(name))}
+
+
+def _variable(name: str) -> str:
+    return f"SHOP_{name.upper()}"
