@@ -172,7 +172,8 @@ def _bring_images(
     """
     for suite in chosen:
         os.environ.update(images.pin(suite.config, suite.texts))
-    needs = [need for suite in chosen for need in [*images.needs_of(suite.config), *sidecar.needs(suite)]]
+    needs = [need for suite in chosen for need in images.needs_of(suite.config)]
+    needs += [need for suite in chosen for need in sidecar.needs(suite, anyway=bool(settings.seed))]
     with console.stage("", "images") as line, keeper.stage("images"):
         reports = images.ensure(needs, line.update, cancelled=keeper.passed)
         shared = bake.Repository(settings.bake_repository)

@@ -84,6 +84,8 @@ class Witness:
                 self.logs |= evidence.keep_logs(self.folder, one, self.masker)
                 evidence.keep_mocks(self.folder, one, self.masker)
             self.faults = evidence.keep_faults(self.folder, self.folder / pytesting.INJECTED, self.masker)
+            for one in (self.stack, *self.workers) if self.faults or self.stack.suite.faults else ():
+                evidence.keep_sidecars(self.folder, one, self.masker)
             wanted_out = self._tell_egress()
             return error or wanted_out
         except ItestError as problem:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from itest.suite.suite import Suite
 
-CALM = (0.3, 1.5)  # seconds without any fault before each
-LASTS = (0.3, 1.5)  # seconds
-PAUSED = (0.1, 0.5)  # seconds; longer than that no client of a database waits gladly
+CALM = (0.1, 0.5)  # seconds without any fault before each
+LASTS = (0.2, 0.8)  # seconds
+PAUSED = (0.05, 0.2)  # seconds: a client that gives up sooner does so in production too
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def schedule(suite: Suite, seed: int) -> Iterator[Step]:
 
 def _amounts(kind: str, chance: random.Random) -> Mapping[str, int]:
     if kind == "latency":
-        ms = chance.randint(10, 150)
+        ms = chance.randint(5, 60)
         return {"ms": ms, "jitter": chance.randint(0, ms // 2), "seed": chance.randint(1, 9999)}
     if kind == "bandwidth":
         return {"kb_per_s": chance.randint(64, 1024)}
-    return {"bytes": chance.randint(16, 512), "delay_ms": chance.randint(0, 2)}
+    return {"bytes": chance.randint(64, 512), "delay_ms": chance.randint(0, 2)}
 
 
 def _step(calm: float, lasts: float, kind: str, services: Sequence[str], amounts: Mapping[str, int]) -> Step:

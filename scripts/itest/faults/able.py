@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from itest import containers
-from itest.containers import PROJECT_LABEL, Container
+from itest.containers import Container
 from itest.faults import sidecar
 from itest.faults.clock import is_prepared
 from itest.faults.session import Session
@@ -33,9 +33,7 @@ def able(stack: Stack, kinds: Iterable[str]) -> dict[str, str]:
 
 def placed(stack: Stack) -> dict[str, Container]:
     """The sidecars that are there: client -> sidecar."""
-    prefix = f"{stack.name}-{sidecar.SERVICE}-"
-    found = containers.containers({PROJECT_LABEL: stack.name})
-    return {one.name.removeprefix(prefix): one for one in found if one.running and one.name.startswith(prefix)}
+    return {client: one for client, one in sidecar.of(stack.name).items() if one.running}
 
 
 def _between(stack: Stack) -> dict[str, str]:

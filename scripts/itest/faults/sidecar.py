@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from itest import containers, images
 from itest.compose import Project
-from itest.containers import Container, docker, moment
+from itest.containers import PROJECT_LABEL, Container, docker, moment
 from itest.errors import EXIT_CODES, ItestError
 from itest.faults.fault import Unable
 from itest.faults.session import Session
@@ -71,9 +71,16 @@ def place_all(stack: Stack, services: Collection[str]) -> None:
             list(pool.map(lambda one: place(stack.project_of(one.service), one, _silently), clients))
 
 
-def needs(suite: Suite) -> list[ImageNeed]:
-    """The image of the sidecars that a suite's stack starts with; none where it says no `faults`."""
-    return _needs(_described(suite.project(suite.kept_name), NOBODY))[0] if suite.faults else []
+def of(project: str) -> dict[str, Container]:
+    """The sidecars of a project's services, also those that ended: client -> sidecar."""
+    prefix = f"{project}-{SERVICE}-"
+    found = containers.containers({PROJECT_LABEL: project})
+    return {one.name.removeprefix(prefix): one for one in found if one.name.startswith(prefix)}
+
+
+def needs(suite: Suite, *, anyway: bool = False) -> list[ImageNeed]:
+    """The image of the sidecars that a suite's stack starts with; none where it says no `faults`, unless anyway."""
+    return _needs(_described(suite.project(suite.kept_name), NOBODY))[0] if suite.faults or anyway else []
 
 
 def _silently(_line: str) -> None:

@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from itest.containers import logs
 from itest.errors import ItestError
+from itest.faults import sidecar
 from itest.stack.probes import Unpublished
 from itest.stack.stack import Stack
 from itest.stack.watch import Happened
@@ -36,11 +38,19 @@ def keep_logs(folder: Path, stack: Stack, masker: Masker) -> dict[str, str]:
     with ThreadPoolExecutor(len(services)) as pool:
         texts = [masker.text(log) for log in pool.map(stack.logs, services)]
     whose = f".worker{stack.slot}" if stack.slot else ""
-    logs = {f"{service}{whose}": text for service, text in zip(services, texts, strict=True)}
+    kept = {f"{service}{whose}": text for service, text in zip(services, texts, strict=True)}
     (folder / "logs").mkdir(exist_ok=True)
-    for service, log in logs.items():
+    for service, log in kept.items():
         (folder / "logs" / f"{service}.log").write_text(log, encoding="utf-8")
-    return logs
+    return kept
+
+
+def keep_sidecars(folder: Path, stack: Stack, masker: Masker) -> None:
+    """logs/faults.<client>.log of what stood between a client and its servers, where it said anything."""
+    whose = f".worker{stack.slot}" if stack.slot else ""
+    for client, one in sidecar.of(stack.own.name if stack.own else stack.name).items():
+        if log := logs(one):
+            atomic.write(folder / "logs" / f"faults.{client}{whose}.log", masker.text(log))
 
 
 def keep_mocks(folder: Path, stack: Stack, masker: Masker) -> None:
