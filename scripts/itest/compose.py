@@ -83,14 +83,14 @@ class Project:
         explain: this one was meant, from before it begins until the service runs again."""
         brings_back = verb in ("start", "unpause")
         if not brings_back:
-            announce(verb, service)
+            announce(verb, self.name, service)
         with self._run("service", verb, f"service {service} of {self.name}"):
             if verb == "start":  # compose would also run again the one-shots that it depends on
                 self._client.container.start(self.containers()[service].id)
             else:
                 getattr(self._client.compose, verb)(service)
         if brings_back:
-            announce(verb, service)
+            announce(verb, self.name, service)
 
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command inside a service and return what it printed. Raises DockerException when it fails."""
@@ -134,11 +134,12 @@ class Project:
             raise explained from error
 
 
-def announce(verb: str, service: str) -> None:
-    """Tell a run what a test does to a service, so that it doesn't take it for a death."""
+def announce(verb: str, project: str, service: str) -> None:
+    """Tell a run what a test does to a service, so that it doesn't take it for a death. project: one worker's may be
+    back while another's is gone."""
     if announced := os.environ.get("ITEST_ANNOUNCED"):
         with open(announced, "a", encoding="utf-8") as file:
-            file.write(f"{verb} {service}\n")
+            file.write(f"{verb} {project} {service}\n")
 
 
 def project_labels(labels: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -144,7 +144,8 @@ def _blame_dead(item: pytest.Item, stack: Stack) -> None:
     from itest.stack import deaths
 
     announced = os.environ.get("ITEST_ANNOUNCED")
-    dead = deaths.found([stack], deaths.meant_by(Path(announced)) if announced else stack.halted)
+    halted = {(stack.project_of(service).name, service) for service in stack.halted}
+    dead = deaths.found([stack], deaths.meant_by(Path(announced)) if announced else halted)
     if not dead:
         return
     error = deaths.explained(dead, deaths.DURING)

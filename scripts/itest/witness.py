@@ -124,7 +124,7 @@ class Witness:
             if name in one.containers
         }
 
-    def _meant(self) -> set[str]:
+    def _meant(self) -> set[tuple[str, str]]:
         return deaths.meant_by(self.folder / pytesting.ANNOUNCED)
 
     def _tell_egress(self) -> ItestError | None:

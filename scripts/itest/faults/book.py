@@ -11,7 +11,6 @@ from datetime import datetime
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from itest import compose
 from itest.errors import ItestError
 
 if TYPE_CHECKING:
@@ -58,12 +57,9 @@ class Book:
             return sorted([*self._over, *self._on.values()], key=lambda one: one.began)
 
     def begins(self, fault: Fault) -> None:
-        """Before a fault changes anything: who watches the stack must know by then."""
+        """Before a fault changes anything, so that it is healed whatever happens."""
         with self._lock:
             self._on[fault] = Period(fault.describe(), self.owner, round(time.time(), 3))
-            if fault.takes_away:
-                compose.announce("kill", fault.takes_away)
-                self.stack.halted.add(fault.takes_away)
 
     def began(self, fault: Fault) -> None:
         """When it is there. What is before that, such as an image that is built, is none of it."""
@@ -77,9 +73,6 @@ class Book:
             period = replace(self._on.pop(fault), ended=round(time.time(), 3))
             self._over.append(period)
             note(period, os.environ.get("ITEST_INJECTED", ""))
-            if fault.takes_away:
-                compose.announce("start", fault.takes_away)
-                self.stack.halted.discard(fault.takes_away)
             for other in self._on:
                 other.stay(fault)
 

@@ -68,7 +68,7 @@ class ContainerFault(Fault):
 
     def _expect_end(self) -> None:
         """From now on nobody takes it for a death if the service ends; until it is started, see `_end`."""
-        compose.announce("kill", self._service)
+        compose.announce("kill", self._book.stack.project_of(self._service).name, self._service)
         self._book.stack.halted.add(self._service)
 
     def _refusal(self, why: str, hint: str) -> ItestError:

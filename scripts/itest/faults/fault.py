@@ -24,11 +24,8 @@ class Unable(ItestError):
 class Fault(ABC):
     """Inert until it is injected: `with fault: …`, or `fault.inject()` and `fault.heal()`. May be injected again then.
 
-    services: those that it is about. takes_away: the service that is not there while it lasts, "" for none: that it
-    ends is not taken for a death.
+    services: those that it is about.
     """
-
-    takes_away: str = ""
 
     def __init__(self, book: Book, *services: str) -> None:
         self.services = services

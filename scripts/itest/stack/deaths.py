@@ -37,10 +37,10 @@ class Death:
         return f"service {self.service}{f' of worker {self.slot}' if self.slot else ''}: {self.words}"
 
 
-def found(stacks: Sequence[Stack], meant: Collection[str] = ()) -> list[Death]:
+def found(stacks: Sequence[Stack], meant: Collection[tuple[str, str]] = ()) -> list[Death]:
     """The dead services of a stack and of its workers, as far as their last `refresh` tells, the root first.
 
-    meant: services that tests have ended themselves.
+    meant: project and service of those that tests have ended themselves.
     """
     return rooted([death for stack in stacks for death in _deaths(stack, meant)])
 
@@ -96,11 +96,11 @@ def needed(stack: Stack) -> Needed:
     return Needed([stack.containers[name].id for name in stack.readiness], refuse)
 
 
-def meant_by(announced: Path) -> set[str]:
-    """The services that tests have ended and not started again. announced: see compose.Project.act."""
+def meant_by(announced: Path) -> set[tuple[str, str]]:
+    """Project and service of those that tests have ended and not started again. announced: see compose.Project.act."""
     text = announced.read_text(encoding="utf-8") if announced.exists() else ""
-    last = {service: verb for verb, service in (line.split() for line in text.splitlines())}
-    return {service for service, verb in last.items() if verb in ("kill", "stop")}
+    last = {(project, service): verb for verb, project, service in (line.split() for line in text.splitlines())}
+    return {one for one, verb in last.items() if verb in ("kill", "stop")}
 
 
 def never_healthy(container: Container) -> str:
@@ -118,9 +118,10 @@ def never_healthy(container: Container) -> str:
     return ""
 
 
-def _deaths(stack: Stack, meant: Collection[str]) -> list[Death]:
+def _deaths(stack: Stack, meant: Collection[tuple[str, str]]) -> list[Death]:
     order = list(dict.fromkeys([*stack.suite.stores, *stack.suite.services, *stack.containers]))
-    own = [one for name, one in stack.containers.items() if name not in meant and not _has_done(stack, one)]
+    unmeant = (one for one in stack.containers.values() if (one.project, one.service) not in meant)
+    own = [one for one in unmeant if not _has_done(stack, one)]
     problems = [(one, _problem(one, stack.suite.name)) for one in own]
     return [
         Death(

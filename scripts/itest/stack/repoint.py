@@ -36,8 +36,8 @@ def repointed(stack: Stack, service: str, variables: Mapping[str, str]) -> Itera
 
 def _recreate(stack: Stack, service: str, project: Project) -> None:
     """Compose leaves a container alone whose configuration is the same, and ends it otherwise."""
-    announce("stop", service)
+    announce("stop", project.name, service)
     project.up([service], dependencies=False)
-    announce("start", service)
+    announce("start", project.name, service)
     stack.refresh()
     wait_ready(stack.targets([service]))

@@ -40,8 +40,13 @@ def test_what_the_tests_or_the_person_did_is_not_blamed_on_a_service(monkeypatch
 def test_services_that_tests_ended_and_did_not_start_again_are_meant(tmp_path):
     announced = tmp_path / "announced"
     assert deaths.meant_by(announced) == set()
-    announced.write_text("kill redis\nstop shop\nstart shop\npause postgres\n")
-    assert deaths.meant_by(announced) == {"redis"}
+    announced.write_text("kill api redis\nstop api shop\nstart api shop\npause api postgres\n")
+    assert deaths.meant_by(announced) == {("api", "redis")}
+
+
+def test_of_two_workers_services_that_were_ended_one_may_be_back(tmp_path):
+    (announced := tmp_path / "announced").write_text("kill w1 redis\nkill w2 redis\nstart w2 redis\n")
+    assert deaths.meant_by(announced) == {("w1", "redis")}
 
 
 def test_a_time_of_dockers_is_read_with_any_number_of_digits():

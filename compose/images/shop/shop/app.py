@@ -16,6 +16,7 @@ from shop.mail import Mailer
 from shop.partner import Partner, open_client
 from shop.provider import Provider
 from shop.settings import Patience, Settings
+from shop.store import Store
 
 
 def create_app() -> FastAPI:
@@ -25,15 +26,16 @@ def create_app() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
-        app.state.cache = Cache(settings.redis_url, settings.cache_seconds)
-        app.state.pool = open_pool(settings.database_url)
+        app.state.store = Store(settings.redis_url, settings.limits)
+        app.state.cache = Cache(app.state.store, settings.cache_seconds)
+        app.state.pool = open_pool(settings.database_url, settings.limits)
         app.state.client = open_client(settings.patience)
         app.state.provider = Provider(_partner(app, "payments", settings.payments_url, settings.payments_key))
         app.state.mailer = Mailer(_partner(app, "mail", settings.mail_url, settings.mail_key))
         yield
         app.state.client.close()
         app.state.pool.close()
-        app.state.cache.close()
+        app.state.store.close()
 
     app = FastAPI(title="Shop", version="1.0.0", lifespan=lifespan, responses=problems.RESPONSES)
     problems.install(app)
@@ -45,5 +47,5 @@ def create_app() -> FastAPI:
 def _partner(app: FastAPI, name: str, url: str, key: str) -> Partner:
     patience: Patience = app.state.settings.patience
     trial_ms = patience.connect_timeout_ms + patience.answer_timeout_ms
-    breaker = Breaker(app.state.cache.redis, name, patience.breaker_failures, patience.breaker_ms, trial_ms)
+    breaker = Breaker(app.state.store, name, patience.breaker_failures, patience.breaker_ms, trial_ms)
     return Partner(app.state.client, url, key, patience, breaker)

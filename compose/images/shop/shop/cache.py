@@ -2,70 +2,84 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Annotated, cast
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Request
+from psycopg import OperationalError
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
+
+from shop.store import Store
 
 FLAGS = "shop:flags"
 
-log = logging.getLogger("uvicorn.error")
+T = TypeVar("T")
 
 
 class Cache:
-    """Item representations by id, each for `seconds` at most. A Redis that fails counts as a miss and is logged."""
+    """Item representations by id, each for `seconds` at most. A Redis that fails counts as a miss.
 
-    def __init__(self, url: str, seconds: int) -> None:
-        # By default the client pauses and retries for seconds; reading the row instead takes milliseconds.
-        self.redis = Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_connect_timeout=0.5,
-            socket_timeout=0.5,
-            retry=Retry(NoBackoff(), retries=0),
-        )
-        self.seconds = seconds
+    What couldn't be dropped is owed, and dropped before the cache is used again: Redis comes back with what it had.
+    Another process of the shop may serve it until then, for `seconds` at most.
+    """
 
-    def close(self) -> None:
-        """Close the connections."""
-        self.redis.close()
+    def __init__(self, store: Store, seconds: int) -> None:
+        self._store, self._seconds = store, seconds
+        self._owed: set[str] = set()
+        self._lock = Lock()
 
     def get_item(self, item_id: int) -> str | None:
         """The cached JSON of an item, or None."""
-        try:
-            return cast("str | None", self.redis.get(f"item:{item_id}"))
-        except RedisError as error:
-            log.warning("cache: get failed: %s", error)
-            return None
+        return cast("str | None", self._ask("get", lambda redis: redis.get(_key(item_id)), None))
 
     def put_item(self, item_id: int, body: str) -> None:
         """Remember the JSON of an item."""
-        try:
-            self.redis.set(f"item:{item_id}", body, ex=self.seconds)
-        except RedisError as error:
-            log.warning("cache: put failed: %s", error)
+        self._ask("put", lambda redis: redis.set(_key(item_id), body, ex=self._seconds), None)
 
-    def forget_items(self, *item_ids: int) -> None:
-        """Drop items after their change is committed; before, a reader could put the old one back.
+    @contextmanager
+    def changing(self, *item_ids: int) -> Iterator[None]:
+        """Drop items when the block has committed their change; before, a reader could put the old one back.
 
-        A reader that has fetched the old row and not stored it yet can still do so: bounded by `seconds`.
+        So too where the database fails: what was lost may be the answer to COMMIT. A reader that has fetched the old
+        row and not stored it yet can still do so: bounded by `seconds`.
         """
         try:
-            self.redis.delete(*(f"item:{item_id}" for item_id in item_ids))
-        except RedisError as error:
-            log.warning("cache: forget failed, stale for up to %s s: %s", self.seconds, error)
+            yield
+        except OperationalError:
+            self._forget(item_ids)
+            raise
+        self._forget(item_ids)
 
     def ordering_is_paused(self) -> bool:
         """Whether operations paused ordering: HSET shop:flags ordering paused. Unknown counts as no."""
-        try:
-            return self.redis.hget(FLAGS, "ordering") == "paused"
-        except RedisError as error:
-            log.warning("cache: flags unreadable: %s", error)
-            return False
+        return self._ask("flags", lambda redis: redis.hget(FLAGS, "ordering") == "paused", False)
+
+    def _forget(self, item_ids: Iterable[int]) -> None:
+        with self._lock:
+            self._owed.update(map(_key, item_ids))
+        self._ask("forget", lambda redis: None, None)
+
+    def _ask(self, what: str, question: Callable[[Redis], T], otherwise: T) -> T:
+        """A Redis without what it should have dropped; `otherwise` where it doesn't answer."""
+
+        def ask(redis: Redis) -> T:
+            if self._owed:
+                self._drop(redis)
+            return question(redis)
+
+        return self._store.ask(f"cache: {what}", ask, otherwise)
+
+    def _drop(self, redis: Redis) -> None:
+        with self._lock:  # so that nothing comes to be owed between the two
+            if self._owed:
+                redis.delete(*self._owed)
+                self._owed.clear()
+
+
+def _key(item_id: int) -> str:
+    return f"item:{item_id}"
 
 
 def _cache(request: Request) -> Cache:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from psycopg import Connection, OperationalError, ProgrammingError, connect
+from psycopg import Connection, OperationalError, ProgrammingError
 from redis.exceptions import RedisError
 
-from shop.cache import ItemCache
+from shop.database import connect
+from shop.settings import Settings
+from shop.store import Store
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -22,18 +24,18 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/ready")
-def ready(request: Request, response: Response, cache: ItemCache) -> dict[str, str | dict[str, str]]:
+def ready(request: Request, response: Response) -> dict[str, str | dict[str, str]]:
     """200 when requests can be served, else 503; either way what each dependency said."""
-    checks = {**_database(request.app.state.settings.database_url), "redis": _redis(cache)}
+    checks = {**_database(request.app.state.settings), "redis": _redis(request.app.state.store)}
     healthy = all(result == OK for result in checks.values())
     response.status_code = 200 if healthy else 503
     return {"status": OK if healthy else "unavailable", "checks": checks}
 
 
-def _database(url: str) -> dict[str, str]:
+def _database(settings: Settings) -> dict[str, str]:
     """On a connection of its own: a pool that has none left only knows that it waited, not why."""
     try:
-        with connect(url, connect_timeout=2, application_name="shop-health") as connection:
+        with connect(settings.database_url, "shop-health", settings.limits) as connection:
             return {"postgres": OK, "schema": _schema(connection)}
     except OperationalError as error:
         return {"postgres": _first_line(error), "schema": "unknown without postgres"}
@@ -47,9 +49,9 @@ def _schema(connection: Connection) -> str:
     return OK
 
 
-def _redis(cache: ItemCache) -> str:
+def _redis(store: Store) -> str:
     try:
-        cache.redis.ping()
+        store.redis.ping()
     except RedisError as error:
         return _first_line(error)
     return OK

@@ -93,6 +93,7 @@ def update_item(item_id: ItemId, new: ItemInput, admin: AdminUser, pool: Pool, c
     """Replace what is said about an item."""
     with (
         _unique_sku(new.sku),
+        cache.changing(item_id),
         pool.connection() as connection,
         connection.cursor(row_factory=class_row(Item)) as cursor,
     ):
@@ -105,7 +106,6 @@ def update_item(item_id: ItemId, new: ItemInput, admin: AdminUser, pool: Pool, c
         ).fetchone()
     if item is None:
         raise _no_such_item(item_id)
-    cache.forget_items(item_id)
     return item
 
 
@@ -113,13 +113,12 @@ def update_item(item_id: ItemId, new: ItemInput, admin: AdminUser, pool: Pool, c
 def delete_item(item_id: ItemId, admin: AdminUser, pool: Pool, cache: ItemCache) -> None:
     """Remove an item that nobody has ordered."""
     try:
-        with pool.connection() as connection:
+        with cache.changing(item_id), pool.connection() as connection:
             deleted = connection.execute("DELETE FROM items WHERE id = %s", [item_id]).rowcount
     except ForeignKeyViolation:
         raise Problem(409, f"Item {item_id} has been ordered, so it stays in the books") from None
     if not deleted:
         raise _no_such_item(item_id)
-    cache.forget_items(item_id)
 
 
 @contextmanager

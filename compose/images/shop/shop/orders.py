@@ -76,7 +76,7 @@ def place_order(
     if cache.ordering_is_paused():
         raise Problem(503, "Ordering is paused", {"Retry-After": "60"})
     try:
-        with pool.connection() as connection:
+        with cache.changing(*(line.item_id for line in new.lines)), pool.connection() as connection:
             items = _lock_items(connection, new.lines)
             earlier = _find_orders(connection, "user_id = %s AND idempotency_key = %s", [user.id, idempotency_key])
             order = earlier[0] if earlier else _insert_order(connection, user, new.lines, items, idempotency_key)
@@ -85,8 +85,6 @@ def place_order(
     if earlier:
         _demand_same_lines(order, new.lines)
         response.status_code = 200
-    else:
-        cache.forget_items(*items)
     response.headers["Location"] = f"/orders/{order.id}"
     return order
 

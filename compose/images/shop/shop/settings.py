@@ -27,6 +27,18 @@ class Patience:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How long the shop waits for its own stores."""
+
+    database_wait_ms: int = 2_000  # for a connection; to find out whether it lives, half as long
+    database_answer_ms: int = 5_000  # to one statement
+    database_lock_ms: int = 2_000  # of somebody else's transaction
+    database_idle_ms: int = 5_000  # a transaction with which nobody goes on
+    redis_answer_ms: int = 500
+    redis_rest_ms: int = 1_000  # one that didn't answer isn't asked again
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the shop needs to know. Lifetimes are in seconds; secrets stay out of the repr."""
 
@@ -43,6 +55,7 @@ class Settings:
     cache_seconds: int = 60
     webhook_tolerance_seconds: int = 300
     patience: Patience = field(default_factory=Patience)
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -51,7 +64,8 @@ class Settings:
         if missing := [_variable(name) for name in texts if not environment.get(_variable(name))]:
             raise SystemExit(f"shop: not set: {', '.join(missing)}")
         given = {name: environment[_variable(name)] for name in texts}
-        return cls(**given, **_numbers(cls, environment), patience=Patience(**_numbers(Patience, environment)))
+        patience, limits = (group(**_numbers(group, environment)) for group in (Patience, Limits))
+        return cls(**given, **_numbers(cls, environment), patience=patience, limits=limits)
 
 
 def _numbers(of: type, environment: Mapping[str, str]) -> dict[str, int]:

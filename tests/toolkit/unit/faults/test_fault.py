@@ -93,17 +93,6 @@ def test_the_book_heals_the_newest_first_and_the_others_too_where_one_does_not_h
     assert book.on == ()
 
 
-def test_what_a_service_ends_of_is_announced_before_and_until_it_is_healed(book, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("ITEST_ANNOUNCED", str(announced := tmp_path / "announced"))
-    fault = Sulk(book, [])
-    fault.takes_away = "app"
-    with fault:
-        assert announced.read_text() == "kill app\n"
-        assert book.stack.halted == {"app"}
-    assert announced.read_text() == "kill app\nstart app\n"
-    assert book.stack.halted == set()
-
-
 def test_a_run_is_told_what_there_was_and_when(book, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ITEST_INJECTED", str(injected := tmp_path / "injected"))
     with Sulk(book, []):
