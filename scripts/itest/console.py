@@ -87,7 +87,7 @@ class Console:
         self._stream = stream or sys.stdout
         self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self.mask: Callable[[str], str] = str  # of all that is printed, before it is cut to the line's length
-        self._width = width
+        self.width = width
         self.clock = clock
         self._heartbeat = heartbeat
         self._environ = environ
@@ -166,7 +166,7 @@ class Console:
 
     def _format(self, mark: str, line: Line) -> str:
         text = "".join(char if char.isprintable() else " " for char in self.mask(line.text).partition("\n")[0])
-        head, tail = f"{mark} {line.suite:<{self._width}} {line.stage:<9} ", f" {line.seconds:>6.1f} s"
+        head, tail = f"{mark} {line.suite:<{self.width}} {line.stage:<9} ", f" {line.seconds:>6.1f} s"
         room = max(self._columns() - len(head) - len(tail), 1) if self._terminal else _PLAIN_TEXT
         if len(text) > room:
             text = text[: room - len(self._more)] + self._more

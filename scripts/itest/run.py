@@ -102,6 +102,7 @@ def _go(
     arguments = settings.arguments
     progress.limits = Limits.of(settings)
     _refuse(progress.suites, settings)
+    console.width = max([console.width, *(len(suite.name) for suite in progress.suites)])
     console.note(f"itest {one.id}: {', '.join(suite.name for suite in progress.suites)}")
     progress.versions = _versions(engine.ensure(console.note))
     sweep(root, console.note)
@@ -118,7 +119,6 @@ def _go(
     with Timekeeper(Subject("run", one.folder, of_this_process), replace(progress.limits, suite=0)) as keeper:
         baked = _bring_images(progress.suites, settings, console, keeper)
     jobs = _jobs(settings, progress.suites, console)
-    brought = {"images": time.monotonic() - started}
     with Watch() as watch:
         lane = Lane(
             run=one,
@@ -135,7 +135,7 @@ def _go(
             watch=watch,
             versions=progress.versions,
             images=baked,
-            timings=brought,
+            timings={"images": time.monotonic() - started},
         )
         progress.results = run_all(lane, progress.suites, jobs, interrupts, console.note)
     if late := ", ".join(name for name, one in progress.results.items() if one.reason == LATE):
