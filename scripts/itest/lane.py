@@ -95,7 +95,7 @@ class Lane:
 
     def _timekeeper(self, stack: Stack, folder: Path) -> Timekeeper:
         """Of a suite. Services that it has to kill did not die of themselves."""
-        killed = "".join(f"kill {service}\n" for service in stack.suite.services)
+        killed = "".join(f"kill {stack.name} {service}\n" for service in stack.suite.services)
         subject = Subject(
             f"suite {stack.suite.name}",
             folder,
