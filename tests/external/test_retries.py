@@ -23,6 +23,16 @@ def pauses(make_order, pay, asked, mock):
     return [of_one() for _ in range(4)]
 
 
+def test_a_payment_is_tried_again_after_a_while(mock, pay, make_order):
+    paid = {"id": "p-1", "status": "succeeded", "amount": "{{ request.json.amount }}"}
+    mock.stub("POST", "/v1/payments", status=201, json=paid)
+    mock.fail("POST", "/v1/payments", first=2, status=503)  # or reset=True, slow_body="2s", malformed=True …
+    assert pay(make_order()).status_code == 200
+    calls = mock.received("POST", "/v1/payments").times(3)
+    assert len({call.headers["idempotency-key"] for call in calls}) == 1
+    assert min(calls.pauses) >= 0.02  # seconds from the end of an attempt to the next
+
+
 def test_a_provider_with_bad_moments_is_asked_until_it_answers(make_order, pay, asked):
     assert pay(make_order(), "tok_flaky").status_code == 200
 

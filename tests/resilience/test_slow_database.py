@@ -10,6 +10,13 @@ MUG, NOTEBOOK = 1, 2
 ROUND_TRIPS = 6  # of an order at the least: who asks, what is there, the key, the order, its lines, COMMIT
 
 
+def test_a_slow_database_is_only_slow(faults, http):
+    with faults.latency("shop", "postgres", ms=200, jitter=50):
+        assert http.get("/items").status_code == 200
+    with faults.partition("shop", "postgres"):
+        assert http.get("/items").status_code == 503
+
+
 def test_an_order_takes_longer_by_its_round_trips_and_is_placed_once(faults, order, books):
     with faults.latency("shop", "postgres", ms=100):
         began = time.monotonic()

@@ -319,6 +319,19 @@ def test_what_catches_everything_raises_it_again():
     assert swallowing == set()
 
 
+def test_what_the_readme_shows_of_mock_and_faults_is_run():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("## Third parties") :]
+    shown = re.findall(r"```python\n(.*?)```", section[: section.index("## A clean state")], re.DOTALL)
+    run = [
+        file.read_text(encoding="utf-8")
+        for one in ("external", "resilience")
+        for file in (ROOT / "tests" / one).glob("*.py")
+    ]
+    assert len(shown) == 2
+    assert [one for one in shown if not any(one in text for text in run)] == []
+
+
 def test_every_module_can_be_the_first_to_be_imported():
     """No circle of imports: what a verb imports first must not decide whether it works."""
     names = [
