@@ -22,7 +22,7 @@ from itest.machine import engine
 
 ROOT = Path(__file__).resolve().parents[3]
 # Any command sweeps what the dead left on this machine, and another test has just killed a run of its own.
-SWEPT_ELSEWHERE = re.compile(r"^itest: removing \S+, left by a run that was killed in .+\n", re.MULTILINE)
+SWEPT_ELSEWHERE = re.compile(r"^(?:itest: )?removing \S+, left by a run that was killed in .+\n", re.MULTILINE)
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "build", "toolkit", "__pycache__", ".*_cache")
 
 
