@@ -13,7 +13,9 @@ def main() -> int:
     from itest import chaos, run
     from itest.console import Console
 
-    return run.run(cli.ROOT, chaos.seeded(given), Console())
+    given, console = chaos.seeded(given), Console()
+    console.note(f"chaos of seed {given.seed}")  # first: whatever ends the run, it can be had again
+    return run.run(cli.ROOT, given, console)
 
 
 if __name__ == "__main__":

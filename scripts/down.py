@@ -18,7 +18,11 @@ def main() -> None:
     for one in found:
         keeping.remove(one)
         print(f"removed {one.name}", flush=True)
-    if not found and not swept:
+    left = [(one, held) for one in cli.suites_to_remove(given) if (held := keeping.remains(one))]
+    for suite, held in left:
+        print(f"removing {suite.kept_name}: {held}, left by docker compose down", flush=True)
+        keeping.remove_remains(suite)
+    if not found and not swept and not left:
         print(f"no stack of {given.suite or 'this checkout'} is running")
 
 

@@ -20,7 +20,7 @@ def main() -> None:
     elif words[0] == "heal":
         print("\n".join(f"healed {one}" for one in byhand.heal(stack, words[1:])) or "no fault stood")
     else:
-        print(f"{byhand.inject(stack, words)}\nheal: {heal}")
+        print(byhand.inject(stack, words))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ def main() -> int:
         raise ItestError("usage", f"record: unknown arguments {given.args}", hint=hint, cause="arguments")
     console = Console()
     one = suite.load(cli.ROOT, cli.one_suite(given).name, session.PROFILE)
+    session.mock_of(one)  # before rules are asked for, which alone would not help
     said = rules.find(one)
     if not given.arguments:
         console.print("\n".join(record.record(one, said, console.note)))

@@ -12,6 +12,7 @@ from itest import stack as stacks
 from itest import suite as suites
 from itest.console import Console
 from itest.errors import ItestError
+from itest.faults import byhand as faults
 from itest.faults import sidecar
 from itest.machine import engine
 from itest.settings import Settings
@@ -47,8 +48,11 @@ def _start(suite: Suite, given: Settings, console: Console) -> Stack:
     for note in baked.notes:
         console.note(note)
     stack = Stack(suite, suite.project(suite.kept_name, baked.images))
+    if standing := faults.left_standing(stack):
+        console.note(standing)
     try:
-        stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
+        with faults.blaming_standing(stack):
+            stacks.start(stack, lambda stage: console.stage(suite.name, stage), factor=given.timeout_factor)
     except ItestError:
         console.note(f"what was started stays, to look around: make ps, make logs, make down SUITE={suite.name}")
         raise

@@ -79,6 +79,12 @@ def stacks_to_remove(given: Settings) -> list[Stack]:
     return [stack.attach(*_only(given, found))]
 
 
+def suites_to_remove(given: Settings) -> list[Suite]:
+    """The suites whose remains `down` removes: those that SUITE names, all with ALL=1; volumes are not for a guess."""
+    names = suite.names(ROOT)
+    return [_load(name) for name in names if given.all or name in given.suites]
+
+
 def kept(given: Settings) -> list[tuple[Suite, str]]:
     """Suite and project of every kept stack that SUITE names, by suite (`api`) or by project (`itest-api-…`)."""
     sweep(ROOT, note)

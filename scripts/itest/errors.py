@@ -5,6 +5,7 @@ Standard library only: what runs before the virtual environment exists raises it
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -21,6 +22,8 @@ EXIT_CODES: dict[Category, int] = {
     "data": 6,
     "test": 1,
 }
+
+PIPE_CLOSED = 141  # 128 + SIGPIPE: nobody reads the output any more, so it didn't end as it would have
 
 
 class ItestError(Exception):
@@ -82,6 +85,10 @@ def run_verb(main: Callable[[], int | None]) -> None:
     """Run a verb's main and leave with its exit code; a person's mistake shows no traceback."""
     try:
         code = main() or 0
+        sys.stdout.flush()  # here, or Python tells of a closed pipe at its end
+    except BrokenPipeError:  # `make fault | head -3`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
     except ItestError as error:
         print(error, file=sys.stderr)
         code = EXIT_CODES[error.category]

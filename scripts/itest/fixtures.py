@@ -16,6 +16,7 @@ from itest import controller
 from itest.controller import LAST, NEXT, STACKS
 from itest.errors import ItestError
 from itest.stack.stack import Stack
+from itest.verdict.results import ALSO
 
 if TYPE_CHECKING:
     import redis
@@ -110,11 +111,13 @@ def amqp(stack: Stack, _clean_state: None) -> Iterator[BlockingChannel]:
 
 @pytest.fixture
 def http(stack: Stack) -> Iterator[requests.Session]:
-    """A requests session whose URLs may begin with `/`: the suite's one HTTP service."""
+    """A requests session whose URLs may begin with `/`: the suite's one HTTP service, also when it was started anew."""
     from itest.stack.http import BaseUrlSession
 
     service = stack.only("http")
-    with BaseUrlSession(stack.url(service), lambda: f"service {service}: {stack.state(service)}") as session:
+    with BaseUrlSession(
+        stack.url(service), lambda: f"service {service}: {stack.state(service)}", lambda: stack.url(service)
+    ) as session:
         if stack.suite.services[service].baggage:
             session.headers["baggage"] = f"itest.scope={stack.scope}"
         yield session
@@ -186,7 +189,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     except (Exception, pytest.fail.Exception):
         for one in mocks:
             with suppress(ItestError):  # it is told when the test ends
-                if seen := one.seen():
+                seen, unanswered = one.seen()
+                item.user_properties += [(ALSO, unanswered)] if unanswered else []
+                if seen:
                     item.add_report_section("call", f"stdout of itest, what came to {one.name} in this", seen)
         raise
     for one in mocks:

@@ -170,6 +170,7 @@ class Lane:
             log=junit.with_name("pytest.log"),
             running=pytesting.running(junit.parent),
             again=self.given.command(suite),
+            workers=pytesting.workers(self.arguments),
             root=suite.root,
         )
 

@@ -7,6 +7,7 @@ attach to the suite's kept stack, or start one and remove it afterwards. pytest-
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from itest.suite.schema import ISOLATIONS, nearest
 
 pytest_plugins = ["itest.fixtures", "itest.faults.testing", "itest.hangs"]
 
+HERE = Path(__file__).parent
 _BEGAN = pytest.StashKey[float]()
 
 
@@ -106,13 +108,38 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.session.shouldfail = Path(died).read_text(encoding="utf-8")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to a failed test what the services said meanwhile, so that its cause is seen where the failure is."""
     if call.when == "setup":
         item.stash[_BEGAN] = call.start
-    if call.excinfo is None or isinstance(call.excinfo.value, pytest.skip.Exception):
-        return
+    if call.excinfo and not isinstance(call.excinfo.value, pytest.skip.Exception):
+        _tell(item, call)
+    report = yield
+    if call.excinfo and isinstance(call.excinfo.value, ItestError) and not item.config.getoption("fulltrace"):
+        report.longrepr = _in_own_code(call.excinfo, item.config.rootpath)
+    return report
+
+
+def _in_own_code(error: pytest.ExceptionInfo[BaseException], root: Path) -> str:
+    """What an error says, and where the test led to it: no line of the toolkit or of a library mends it.
+
+    The error comes first, as its first line is what pytest's summary and JUnit's readers show. `--full-trace`: all.
+    """
+    own = [entry for entry in error.traceback if _is_own(Path(entry.path), root)]
+    places = [f"{Path(entry.path).relative_to(root)}:{entry.lineno + 1}: in {entry.name}" for entry in own]
+    lines = [f"{place}\n    {str(entry.statement).strip()}" for place, entry in zip(places, own, strict=True)]
+    return "\n".join([str(error.value), *lines])
+
+
+def _is_own(path: Path, root: Path) -> bool:
+    """Whether a file is of the tests, and neither the toolkit's nor a package's."""
+    return path.is_relative_to(root) and not any(path.is_relative_to(one) for one in (HERE, sys.prefix))
+
+
+def _tell(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     try:
         reached = item.config.stash[STACKS].look(item.path)
     except ItestError as error:

@@ -145,8 +145,13 @@ def is_debugging(arguments: Sequence[str]) -> bool:
 
 def has_workers(arguments: Sequence[str]) -> bool:
     """Whether pytest-xdist will run tests side by side: `-n 4`, `-n4`, `-n auto`, `--numprocesses=4`."""
-    given = re.search(r"(?:^|\0)(?:-n|--numprocesses)[=\0]?(\w+)", "\0".join(arguments))
-    return given is not None and given[1] not in ("0", "1")
+    return workers(arguments) not in ("", "-n 0", "-n 1")
+
+
+def workers(arguments: Sequence[str]) -> str:
+    """How many, in the words of pytest's arguments: `-n 4`; "" where nobody said."""
+    given = re.findall(r"(?:^|\0)(?:-n|--numprocesses)[=\0]?(\w+)", "\0".join(arguments))
+    return f"-n {given[-1]}" if given else ""
 
 
 def concerns(suite: Suite, others: Sequence[Suite], arguments: Sequence[str]) -> bool:

@@ -87,6 +87,7 @@ class Stacks:
 
     def _reach(self, suite: Suite) -> Stack:
         from itest import compose, settings, stack
+        from itest.faults import byhand
         from itest.stack import slots, worker
 
         compose.scrub_environment()
@@ -98,7 +99,8 @@ class Stacks:
             slot = self.closing.enter_context(slots.claimed(self.root, found.name))
             if slot == 0 and not is_runs and found.name != self._name(suite):
                 # A service may have died since it was left, or lost its data; plain compose starts without any.
-                said = stack.settle(found, factor=factor)
+                with byhand.blaming_standing(found):
+                    said = stack.settle(found, factor=factor)
                 if said:
                     self.report(f"itest: {said}")
         if slot and self.workers < 2:  # of several workers it is known by now that they can share it
@@ -130,6 +132,7 @@ class Stacks:
 
     def _find_or_start(self, suite: Suite) -> Stack:
         from itest import stack
+        from itest.faults import byhand
         from itest.stack import keeping
         from itest.stack.sweep import sweep
 
@@ -142,6 +145,8 @@ class Stacks:
         if kept:
             self.report(f"itest: attached to {kept[0]}, which stays")
             attached = stack.attach(suite, kept[0])
+            if told := byhand.left_standing(attached):
+                self.report(f"itest: {told}")
             keeping.renew(attached)
             return attached
         from itest.hangs import not_counted

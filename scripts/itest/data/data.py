@@ -81,6 +81,7 @@ def plan(suite: Suite) -> Plan:
         fixtures.discover(suite.fixtures, root=suite.root, kinds=kinds),
         stubs.read(suite.fixtures, root=suite.root),
     )
+    stubs.check(suite)
     if one.migrations and len(one.databases) != 1:
         problem = f"suite {suite.name}: migrations need one service of kind postgres, not {len(one.databases)}"
         raise ItestError("usage", problem, hint="give one service `x-itest: {kind: postgres}`", cause="config")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itest import data, images, suite
-from itest.doctor import health, plaintext, rights, sharing
+from itest.doctor import clients, health, plaintext, rights, sharing
 from itest.doctor.budget import Chain
 from itest.doctor.finding import Finding, refusal
 from itest.doctor.subject import Subject
@@ -18,7 +18,7 @@ from itest.suite import resolved, workers
 from itest.suite.suite import Suite
 
 STOPS = "a run stops here, before it starts anything"
-CHECKS = (health.examine, sharing.examine, rights.examine, plaintext.examine)
+CHECKS = (health.examine, sharing.examine, rights.examine, plaintext.examine, clients.examine)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from typing import Any
 
 from itest import containers
 from itest.containers import Container
+from itest.errors import ItestError
 from itest.faults import sidecar
+from itest.faults.book import Book
 from itest.faults.clock import is_prepared
+from itest.faults.filling import FillDisk
 from itest.faults.session import Session
 from itest.stack.stack import Stack
 
@@ -21,11 +24,11 @@ def able(stack: Stack, kinds: Iterable[str]) -> dict[str, str]:
     """For each kind `yes`, the services that it is possible for, or `no: why`."""
     raw = _inspected(stack)
     limited = [name for name, one in raw.items() if one["HostConfig"]["Memory"]]
-    disks = [f"{name} {path}" for name, one in raw.items() for path in _limited_tmpfs(one)]
+    disks = _disks(stack, [(name, path) for name, one in raw.items() for path in _limited_tmpfs(one)])
     clocks = [name for name in raw if is_prepared(stack.containers[name])]
     some = {
         "oom": ", ".join(limited) or "no: no service has a mem_limit",
-        "fill_disk": ", ".join(disks) or "no: no service has a tmpfs with a size=",
+        "fill_disk": disks or "no: no service has a tmpfs with a size=",
         "clock": ", ".join(clocks) or "no: no service extends compose/clocked.yaml",
     }
     return {kind: YES for kind in kinds} | _between(stack) | some
@@ -45,6 +48,18 @@ def _between(stack: Stack) -> dict[str, str]:
         finally:
             session.close()
     return {kind: "yes, if the kernel can: it is tried when it is asked for" for kind in PACKETS}
+
+
+def _disks(stack: Stack, limited: Iterable[tuple[str, str]]) -> str:
+    """Those that can be filled, by service and path; where none can, why."""
+    can, why = [], []
+    for service, path in limited:
+        try:
+            FillDisk(Book(stack), service, path).refuse()
+            can.append(f"{service} {path}")
+        except ItestError as error:
+            why.append(error.message.removeprefix("fault fill_disk "))
+    return ", ".join(can) or (f"no: {'; '.join(why)}" if why else "")
 
 
 def _inspected(stack: Stack) -> dict[str, dict[str, Any]]:

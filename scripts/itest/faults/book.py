@@ -8,7 +8,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from threading import RLock
+from traceback import walk_stack
 from typing import TYPE_CHECKING
 
 from itest.errors import ItestError
@@ -40,6 +42,8 @@ class Book:
     stack: Stack
     owner: str = ""
     kept: bool = False
+    unmet: list[str] = field(default_factory=list)  # faults that are over and had no connection to act on
+    _idle: dict[Fault, str] = field(default_factory=dict)  # made and not injected yet -> where
     _on: dict[Fault, Period] = field(default_factory=dict)  # oldest first
     _over: list[Period] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)  # a timeline injects from a thread of its own
@@ -56,8 +60,24 @@ class Book:
         with self._lock:
             return sorted([*self._over, *self._on.values()], key=lambda one: one.began)
 
+    def made(self, fault: Fault) -> None:
+        """Before anybody has injected it."""
+        self._idle[fault] = _caller()
+
+    def used(self, fault: Fault) -> None:
+        """When it is injected, or a timeline has taken it over, which may end before its time comes."""
+        self._idle.pop(fault, None)
+
+    def refuse_idle(self) -> None:
+        """Refuse what was made and never injected: the test has passed without it. Raises ItestError (test)."""
+        for fault, where in self._idle.items():
+            problem = f"fault {fault.describe()}: it was never injected{where}"
+            hint = "`with faults.…:` around what it is for, or .inject()"
+            raise ItestError("test", problem, hint=hint, cause="fault")
+
     def begins(self, fault: Fault) -> None:
         """Before a fault changes anything, so that it is healed whatever happens."""
+        self.used(fault)
         with self._lock:
             self._on[fault] = Period(fault.describe(), self.owner, round(time.time(), 3))
 
@@ -86,6 +106,13 @@ class Book:
                 failed = failed or error
         if failed:
             raise failed
+
+
+def _caller() -> str:
+    """Where a test asks for a fault: ` (test_it.py:7)`."""
+    frames = (frame for frame, _ in walk_stack(None))
+    code = next((one for one in frames if not one.f_code.co_filename.startswith(str(Path(__file__).parent))), None)
+    return f" ({Path(code.f_code.co_filename).name}:{code.f_lineno})" if code else ""
 
 
 def note(period: Period, path: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,6 +16,7 @@ from typing import Any, get_type_hints
 from itest.errors import ItestError
 from itest.faults import able, active
 from itest.faults.book import Book
+from itest.faults.containers import Restart
 from itest.faults.fault import Fault
 from itest.faults.faults import Faults
 from itest.faults.network import Sidecars
@@ -75,13 +77,17 @@ def asked(faults: Faults, words: Sequence[str]) -> Fault:
 
 
 def inject(stack: Stack, words: Sequence[str]) -> str:
-    """Begin what the words say, and leave it there when this process ends. Returns how it is called.
+    """Begin what the words say, and leave it there when this process ends. Returns how it is called, and is healed.
 
     Raises ItestError: usage for words that mean nothing, else what the fault raises.
     """
     sidecars = Sidecars(stack, print)
     try:
-        return asked(Faults(Book(stack, "by hand", kept=True), sidecars), words).inject().describe()
+        fault = asked(Faults(Book(stack, "by hand", kept=True), sidecars), words).inject()
+        if isinstance(fault, Restart):  # over as soon as the service is ready again
+            fault.heal()
+            return f"{fault.describe()}: done{_where(stack, fault.services[0])}"
+        return f"{fault.describe()}\nheal: {_heal(stack)}"
     finally:
         sidecars.close()
 
@@ -94,26 +100,70 @@ def standing(stack: Stack) -> list[str]:
     return [*of_containers, *of_network]
 
 
+def left_standing(stack: Stack) -> str:
+    """What somebody injected by hand and nobody has healed, for whom it may surprise, with what heals it; or "".
+
+    Costs one question to the engine where no sidecar is, and one to each sidecar.
+    """
+    try:
+        of_containers = [one.fault for one in active.standing(Path(stack.suite.root), stack.name) if one.kept]
+        found = [*of_containers, *(told for _, told, fault in _of_network(stack) if fault["keep"])]
+    except ItestError as error:
+        return f"whether faults stand is not known: {error.message}"
+    return f"faults stand: {', '.join(found)} ({_heal(stack)})" if found else ""
+
+
+@contextmanager
+def blaming_standing(stack: Stack) -> Iterator[None]:
+    """Tell what heals the faults by hand that stand where the block fails for want of a service."""
+    try:
+        yield
+    except ItestError as error:
+        if error.category == "service" and (told := left_standing(stack)):
+            error.hint = told
+        raise
+
+
 def heal(stack: Stack, words: Sequence[str]) -> list[str]:
-    """Heal the faults that have all of these words, or all; services are ready again then. Returns which.
+    """Heal the faults that these words tell, or all; services are ready again then. Returns which.
+
+    Names of services count in their order: `latency shop` is none of `latency postgres shop`.
 
     Raises ItestError: usage where no fault has them, else where one can't be healed.
     """
     root, healed = Path(stack.suite.root), []
     for session, told, fault in _of_network(stack):
-        if set(words) <= set(told.split()):
+        if tells(words, told):
             session.remove(fault["id"])
             healed.append(told)
     for one in reversed(active.standing(root, stack.name)):
-        if set(words) <= set(one.fault.split()):
+        if tells(words, one.fault):
             active.heal(root, one)
             stack.start(one.service)
-            healed.append(one.fault)
+            healed.append(one.fault + (_where(stack, one.service) if one.undo[0] == "start" else ""))
     if words and not healed:
         stands = [line.partition("  ")[0] for line in standing(stack)]
         hint = schema.nearest(" ".join(words), stands) if stands else "none stands"
         raise ItestError("usage", f"no such fault stands: {' '.join(words)}", hint=hint, cause="fault")
     return healed
+
+
+def tells(words: Sequence[str], fault: str) -> bool:
+    """Whether a person who says these words means this fault: its names one after the other, its amounts anywhere."""
+    names, said = ([word for word in one if "=" not in word] for one in (fault.split(), words))
+    rows = (names[start : start + len(said)] for start in range(len(names)))
+    return said in (list(row) for row in rows) and {word for word in words if "=" in word} <= {*fault.split()}
+
+
+def _where(stack: Stack, service: str) -> str:
+    """Where a service answers that was started anew: a published port may be another one."""
+    addresses, prefix = stack.discovery(), f"ITEST_{service.upper().replace('-', '_')}"
+    address = addresses.get(f"{prefix}_DSN") or addresses.get(f"{prefix}_URL")
+    return f", ready at {address}" if address else ""
+
+
+def _heal(stack: Stack) -> str:
+    return f"make fault SUITE={stack.suite.name} ARGS=heal"
 
 
 def _of_network(stack: Stack) -> Iterator[tuple[Session, str, dict[str, Any]]]:

@@ -31,8 +31,8 @@ class Clock(ContainerFault):
     verb = "clock"
 
     def __init__(self, book: Book, service: str, offset: str | float | timedelta) -> None:
-        super().__init__(book, service)
         self._offset = seconds(offset)
+        super().__init__(book, service)
 
     def describe(self) -> str:
         return f"clock {self._service} {self._offset:+g}s"
@@ -69,7 +69,7 @@ def seconds(offset: str | float | timedelta) -> float:
         return offset.total_seconds()
     if not (found := OFFSET.fullmatch(str(offset))):
         hint = 'such as "+2h", "-30m", "+1d", or seconds'
-        raise ItestError("usage", f"faults.clock: {offset!r} is no offset", hint=hint, cause="fault")
+        raise ItestError("usage", f"fault clock: {offset!r} is no offset", hint=hint, cause="fault")
     return float(found["amount"]) * UNITS[found["unit"]]
 
 

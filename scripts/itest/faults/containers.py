@@ -125,6 +125,7 @@ class Restart(Halt):
     def _inject(self, container: Container) -> None:
         self._book.stack.stop(self._service)
         self._book.stack.project_of(self._service).act("start", self._service)
+        self._book.stack.refresh()  # whose published port may be another one
 
 
 class Oom(Halt):

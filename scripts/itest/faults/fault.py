@@ -31,6 +31,11 @@ class Fault(ABC):
         self.services = services
         self._book = book
         self._is_on = False
+        book.made(self)
+
+    def use(self) -> None:
+        """Somebody sees to it: it will be injected, or is left out on purpose."""
+        self._book.used(self)
 
     @abstractmethod
     def describe(self) -> str:

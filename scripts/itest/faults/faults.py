@@ -64,7 +64,7 @@ class Faults:
     def loss(self, client: str, server: str, *, percent: float) -> Fault:
         """So many of a hundred packets are lost, by chance, both ways."""
         way = (client, server)
-        checks.amount(_call("loss", way), "percent", percent, zero=False, most=100)
+        checks.amount(self._call("loss", *way), "percent", percent, zero=False, most=100)
         return self._between("loss", way, "{percent:g} %", {}, percent=percent)
 
     def pause(self, service: str) -> Fault:
@@ -102,7 +102,7 @@ class Faults:
     def _between(self, kind: str, way: Way, words: str, amounts: dict[str, float], **others: Any) -> Fault:
         """words: with the parameters in braces. amounts: numbers that may be 0; others: what else it is given."""
         client, server = way
-        call = _call(kind, way)
+        call = self._call(kind, *way)
         checks.known(self._book.stack, call, client, server)
         checks.apart(call, client, server)
         for name, value in amounts.items():
@@ -116,11 +116,13 @@ class Faults:
 
     def _one(self, verb: str, service: str) -> str:
         """The service, if a fault may be its own."""
-        call = f"faults.{verb}({service!r})"
+        call = self._call(verb, service)
         checks.known(self._book.stack, call, service)
         self._book.stack.refuse_shared(call, service)
         return service
 
-
-def _call(kind: str, way: Way) -> str:
-    return f"faults.{kind}({way[0]!r}, {way[1]!r})"
+    def _call(self, kind: str, *services: str) -> str:
+        """As the person wrote it: a test, or by hand."""
+        if self._book.kept:
+            return f"fault {' '.join([kind, *services])}"
+        return f"faults.{kind}({', '.join(map(repr, services))})"

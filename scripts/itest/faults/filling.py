@@ -49,7 +49,12 @@ class FillDisk(ContainerFault):
         left = f" but for {self._leave} bytes" if self._leave else ""
         return f"fill_disk {self._service} {self._path}{left}"
 
-    def _begin(self) -> None:
+    def refuse(self) -> None:
+        """Raise ItestError (usage) where it can't be."""
+        self._checked()
+
+    def _checked(self) -> tuple[Container, Mount, int]:
+        """The container, what the path lies on, and how many bytes it takes. Raises ItestError (usage)."""
         container = self._running()
         room = self._room(container) - self._leave
         mount = mount_of(self._path, self._read(container, "cat", "/proc/self/mountinfo"))
@@ -58,6 +63,10 @@ class FillDisk(ContainerFault):
         if room < BLOCK:
             raise self._refusal(f"only {self._leave + room} bytes are free there", "heal or remove what fills it")
         self._check_memory(container, room)
+        return container, mount, room
+
+    def _begin(self) -> None:
+        container, mount, room = self._checked()
         filler = posixpath.join(self._path, f".itest-filler-{secrets.token_hex(4)}")
         self._take_note(container, *_removal(container, mount, filler))
         self._expect_end()  # a server may well give up on a full disk

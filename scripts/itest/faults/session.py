@@ -57,9 +57,9 @@ class Session:
         begun: Mapping[str, str] = self.ask(op="add", kind=kind, to=to, keep=keep, **{"with": with_})
         return begun
 
-    def remove(self, fault: str) -> None:
-        """End a fault."""
-        self.ask(op="remove", id=fault)
+    def remove(self, fault: str) -> bool:
+        """End a fault. Returns False where there was no connection that it could have acted on."""
+        return bool(self.ask(op="remove", id=fault)["met"])
 
     def ask(self, **request: Any) -> Any:
         """The sidecar's answer. Raises ItestError: usage where it refuses, service where it doesn't answer."""

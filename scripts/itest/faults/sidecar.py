@@ -59,6 +59,12 @@ def serves(sidecar: Container, client: Container) -> bool:
     return sidecar.running and bool(client.state["Running"]) and since >= clients  # a paused one is running, too
 
 
+def left(sidecar: Container, client: Container) -> bool:
+    """Whether it has ended before its client, which reaches nobody then: all that it sends is still led there."""
+    since, clients = moment(sidecar.state["StartedAt"]), moment(client.state["StartedAt"])
+    return sidecar.state["Status"] in ("exited", "dead") and bool(client.state["Running"]) and since >= clients
+
+
 def place_all(stack: Stack, services: Collection[str]) -> None:
     """Those of services with which the suite wants its stack to start; what they send goes through these from now on.
 

@@ -45,6 +45,7 @@ class Timeline:
 
     def __enter__(self) -> Self:
         for fault in self._faults:
+            fault.use()
             fault.prepare()
         pool = ThreadPoolExecutor(1, "faults.timeline")
         self._running = pool.submit(self._run)

@@ -37,6 +37,7 @@ class MockStore:
         self._told = 0  # the journal's last number that the test has answered for
         self._following = ""  # a test that has begun, as the one before it ended
         self._known = False  # whether any test has begun here
+        self._gone = False  # it could not be reached as the last test ended, which is told
         self._files = ExitStack()
         self._folder: Path | None = None
 
@@ -74,7 +75,7 @@ class MockStore:
         with reached(self._stack, self.name):
             admin, url, known = self._admin(), self._stack.url(self.name), self._known
             before = {"unmatched": []} if test == self._following else admin.begin(self.scope, test)
-        self._known, self._following, self._told = True, "", 0
+        self._known, self._gone, self._following, self._told = True, False, "", 0
         self._mock = Mock(admin, self.scope, url, self._stack.suite.root, self._certificate, self._others())
         return told.late(self.name, before) if known else []  # or a person has tried something by hand
 
@@ -83,14 +84,18 @@ class MockStore:
         with reached(self._stack, self.name):
             self._blame(self._admin().verdict(self.scope))
 
-    def seen(self) -> str:
-        """What came since the test began, for reading. What of it would fail the test is told with that."""
+    def seen(self) -> tuple[str, str]:
+        """What came since the test began, for reading; what of it had no answer, on one line, as that is told with it.
+
+        Both are "" where there is none.
+        """
         from itest.mocking import told
 
         with reached(self._stack, self.name):
             journal = self._admin().journal(self.scope)
+            verdict = self._admin().verdict(self.scope)
         self._told = max((entry["number"] for entry in journal.entries), default=self._told)
-        return told.text(journal.entries, journal.lost) if journal.entries else ""
+        return told.text(journal.entries, journal.lost) if journal.entries else "", told.in_short(self.name, verdict)
 
     def end(self, following: str = "") -> list[str]:
         """After a test and its fixtures. Returns what a person should know of. Raises ItestError as `judge` does.
@@ -98,8 +103,12 @@ class MockStore:
         following: the test that begins with this, which saves a round trip; "" where it is not known.
         """
         self._following = "" if self.shared else following
-        with reached(self._stack, self.name):
-            verdict = self._admin().begin(self.scope, self._following)
+        try:
+            with reached(self._stack, self.name):
+                verdict = self._admin().begin(self.scope, self._following)
+        except ItestError as error:
+            self._gone = True
+            raise error.followed_by([f"its journal can't be read, so no {self.name}.txt tells what came"]) from None
         try:
             self._blame(verdict)
         finally:
@@ -155,7 +164,7 @@ class MockStore:
         """Requests that nothing answered."""
         from itest.mocking import told
 
-        if self.shared:
+        if self.shared or self._gone:
             return []
         with reached(self._stack, self.name):
             return told.unanswered(self._admin().verdict(self.scope))

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from itest.errors import run_verb
+from itest.errors import ItestError, run_verb
 from itest.mock import stubfile
 from itest.mock.detail import Detail
 from itest.mock.stubs import Stub
@@ -38,7 +38,11 @@ def main() -> None:
 
 
 def read_stubs(root: Path, folders: str) -> tuple[Stub, ...]:
-    """The stubs of every scope. folders: below root, by spaces."""
+    """The stubs of every scope. folders: below root, by spaces. Raises ItestError (usage) for one that isn't there."""
+    for folder in folders.split():
+        if not (root / folder).is_dir():
+            hint = "MOCK_STUBS in the suite's .env names folders, from the repository's root: fixtures/<set>/stubs"
+            raise ItestError("usage", f"mock: there is no folder {folder}", hint=hint, cause="config")
     return tuple(stub for folder in folders.split() for stub in stubfile.read_folder(root, Path(folder)))
 
 

@@ -57,11 +57,13 @@ def read_folder(root: Path, folder: Path) -> tuple[Stub, ...]:
 
 def from_data(data: Any, source: str) -> tuple[Stub, ...]:
     """One stub or a list of them, as JSON. source: what messages begin with. Raises ItestError (usage)."""
-    several = data if isinstance(data, list) else [data]
+    named = {source: data}
+    if isinstance(data, list):
+        named = {f"{source} stub {index}": one for index, one in enumerate(data, 1)}
     return tuple(
         stub
-        for index, one in enumerate(several, 1)
-        for stub in _stubs(YamlFile(Path(f"{source} stub {index}"), [one], {}), None)  # type: ignore[arg-type]
+        for name, one in named.items()
+        for stub in _stubs(YamlFile(Path(name), [one], {}), None)  # type: ignore[arg-type]
     )
 
 

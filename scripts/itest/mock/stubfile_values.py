@@ -85,6 +85,9 @@ def path_value(file: YamlFile, keys: Keys, value: Any) -> Value:
     if pattern and pattern.how != "equals":
         return pattern
     path = pattern.what if pattern else string(file, keys, value)
+    if "://" in path:
+        host, _, rest = path.partition("://")[2].partition("/")
+        raise wrong(file, keys, f"`path: {path}` is a URL", f"host: {host}, path: /{rest.partition('?')[0]}")
     if not path.startswith("/"):
         raise wrong(file, keys, f"`path: {path}` must begin with `/`", f"path: /{path}, or {{glob: …}}")
     if pattern:

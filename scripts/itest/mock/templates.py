@@ -14,13 +14,14 @@ from functools import lru_cache, partial
 from typing import Any
 from uuid import uuid4
 
-from jinja2 import StrictUndefined, TemplateSyntaxError
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from itest.mock.incoming import NO_JSON, Incoming
 from itest.mock.stubs import EMPTY
 
 MOST_COMPILED = 1024
+NAMES = frozenset({"request", "now", "timedelta", "uuid", "counter", "env"})  # what templates see
 ALONE = re.compile(r"\s*\{\{[-+]?((?:(?!\{\{|\}\}).)+?)[-+]?\}\}\s*", re.DOTALL)  # an expression and nothing else
 
 
@@ -144,11 +145,14 @@ class Templates:
         return [self.data(one, context) for one in value] if isinstance(value, list) else value
 
     def check(self, text: str) -> None:
-        """Raises TemplateError where a text is no template that can be read."""
+        """Raises TemplateError where a text is no template that can be read, or has a name that none knows."""
         try:
             self._jinja.from_string(text)
+            names = meta.find_undeclared_variables(self._jinja.parse(text))
         except TemplateSyntaxError as error:
             raise TemplateError(f"`{text}`: {error}") from error
+        if unknown := sorted(names - NAMES - self._jinja.globals.keys()):
+            raise TemplateError(f"`{text}`: there is no `{unknown[0]}`; known: {', '.join(sorted(NAMES))}")
 
     def _value(self, text: str, context: Mapping[str, Any]) -> Any:
         alone = ALONE.fullmatch(text)

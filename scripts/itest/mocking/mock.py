@@ -19,7 +19,10 @@ from itest.mocking.admin import Admin
 from itest.mocking.call import Call, call_of
 from itest.mocking.placed import Placed
 from itest.mocking.received import Received
+from itest.suite.schema import nearest
 
+REST = ("name", "scenario", "fault", "limit", "priority")  # of a stub, and what is written shorter here:
+ARGUMENTS = ("method", "path", "request", "response", "responses", "status", "headers", "json", "body", "delay")
 NOTHING: Any = object()  # not given, where None is a JSON value
 
 
@@ -74,6 +77,9 @@ class Mock:
         end of the test, or of `with mock.stub(…):`, or until `.remove()` of what is returned.
         Raises ItestError (usage) for what a stub file could not say either.
         """
+        if unknown := [name for name in rest if name not in stubfile.STUB]:
+            problem = f"{_caller(self._root)}: mock.stub: unknown argument `{unknown[0]}`"
+            raise ItestError("usage", problem, hint=nearest(unknown[0], (*ARGUMENTS, *REST)), cause="mock")
         short = {"status": status, "headers": headers, "body": body, "delay": delay}
         answer = {name: value for name, value in short.items() if value is not None}
         answer |= {} if json is NOTHING else {"json": json}
@@ -145,7 +151,8 @@ class Mock:
 
     def _add(self, given: Mapping[str, Any], source: str) -> Placed:
         """A stub that is named after the line of the test that made it, unless it has a name."""
-        (stub,), where = stubfile.from_data(given, source), _caller(self._root)
+        where = _caller(self._root)
+        (stub,) = stubfile.from_data(given, f"{where}: {source}")
         name = where if stub.name == stub.where else stub.name
         (number,) = self._admin.add(self.scope, [replace(stub, name=name, where=where).as_data()])
         return Placed(name, where, partial(self._admin.remove, self.scope, number))

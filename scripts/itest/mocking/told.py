@@ -58,6 +58,16 @@ def unanswered(verdict: Mapping[str, Any]) -> list[str]:
     return [f"{call_of(entry).title}: no stub answers it" for entry in verdict["unmatched"]]
 
 
+def in_short(service: str, verdict: Mapping[str, Any]) -> str:
+    """Which requests had no answer, or a broken one, on one line: a test that failed by itself may have for them."""
+    unmatched, broken = ([call_of(entry) for entry in verdict[name]] for name in ("unmatched", "problems"))
+    if unmatched:
+        count = len(unmatched) + verdict["more"].get("unmatched", 0)
+        why = unmatched[0].problem or "; ".join(unmatched[0].differences) or "there is no stub at all"
+        return f"{service}: {count} request{'s' * (count != 1)} that no stub answered: {why}"
+    return next((f"{service}: stub {_named(one.stub, one.where)}: {one.problem}" for one in broken), "")
+
+
 def late(service: str, verdict: Mapping[str, Any]) -> list[str]:
     """What came when no test was under way, and would have failed one."""
     calls = [call_of(entry) for entry in verdict["unmatched"]]

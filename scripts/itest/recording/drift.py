@@ -42,7 +42,7 @@ def compare(recorded: Sequence[Stub], now: Sequence[Asked], rules: Rules) -> lis
             found.append(Drift(str(asked.as_data()["name"]), "", "no such request", _status(asked.sequence[0])))
             continue
         left.remove(stub)
-        for then, said in zip(_repeated(stub.responses, len(asked.sequence)), asked.sequence, strict=False):
+        for then, said in zip(repeated(stub.responses, len(asked.sequence)), asked.sequence, strict=False):
             found += _answers(stub.name, then, said, rules)
     found += [Drift(stub.name, "", str(stub.responses[0].status), "nobody asks") for stub in left]
     return list(dict.fromkeys(found))
@@ -99,7 +99,7 @@ def _flat(value: Any, path: str = "") -> Iterator[str]:
         yield f"{path}={json.dumps(value)}"
 
 
-def _repeated(responses: Sequence[Response], count: int) -> Iterator[Response]:
+def repeated(responses: Sequence[Response], count: int) -> Iterator[Response]:
     """The last one repeats."""
     return (responses[min(index, len(responses) - 1)] for index in range(max(count, len(responses))))
 

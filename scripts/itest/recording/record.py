@@ -8,7 +8,7 @@ from pathlib import Path
 
 from itest.errors import ItestError
 from itest.mock import stubfile
-from itest.recording import drift, masking, session, stubs
+from itest.recording import drift, masking, session, stubs, vary
 from itest.recording.ledger import Ledger
 from itest.recording.masking import Finding
 from itest.recording.rules import Rules
@@ -35,11 +35,12 @@ def record(suite: Suite, rules: Rules, note: Callable[[str], None]) -> list[str]
     refused += [*masking.refuse(taken, rules, ledger), *confused]
     if refused:
         raise _refusal(rules, refused)
+    vary.keep(asked, stubfile.read_folder(suite.root, rules.folder), taken, rules)
     texts = stubs.files(asked, rules)
     for path, text in texts.items():
         if ledger.left_in(text):  # what every single value was looked at for: a bug, and even so nothing is written
             raise ItestError("data", f"{path}: a masked value would stand in it", cause="record")
-    for line in stubs.notes(asked, taken, rules):
+    for line in [*stubs.notes(asked, taken, rules), *vary.idle(taken, rules)]:
         note(ledger.shown(line))
     return _written(suite.root, rules, texts, asked)
 

@@ -43,9 +43,10 @@ def hold(suite: Suite, rules: Rules, note: Callable[[str], None]) -> Session:
 
     Raises ItestError: usage for a suite without a mock, or an upstream that can't be found.
     """
-    service = _mock_of(suite)
+    service = mock_of(suite)
     given = upstreams.resolved(rules, suite.root)
     stacks = Stacks(suite.root, note)
+    (suite.root / rules.folder).mkdir(parents=True, exist_ok=True)  # a mock is led to no folder that isn't there
     try:
         stack = stacks.start(suite)
         note(f"passing on: {upstreams.told(rules.upstreams)}")
@@ -57,7 +58,8 @@ def hold(suite: Suite, rules: Rules, note: Callable[[str], None]) -> Session:
         stacks.close()
 
 
-def _mock_of(suite: Suite) -> str:
+def mock_of(suite: Suite) -> str:
+    """The service that passes requests on. Raises ItestError (usage) unless there is one."""
     names = [name for name, service in suite.services.items() if service.kind == "mock"]
     if len(names) == 1:
         return names[0]

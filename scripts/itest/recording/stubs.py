@@ -157,7 +157,7 @@ def _answer(one: Taken, request: Wanted, rules: Rules, ledger: Ledger) -> dict[s
         said["headers"] = {leaf.name: str(masked(leaf, rules, ledger)) for leaf in written}
     values = {leaf.name: masked(leaf, rules, ledger) for leaf in one.of("answer", "json")}
     if part == "json":
-        said["json"] = _filled(body, "$", values)
+        said["json"] = filled(body, "$", values)
     elif part == "form":
         said["body"] = urlencode([(leaf.name, masked(leaf, rules, ledger)) for leaf in one.of("answer", "form")])
     elif part:
@@ -165,7 +165,7 @@ def _answer(one: Taken, request: Wanted, rules: Rules, ledger: Ledger) -> dict[s
     if _looks_like_template(said):
         return said | {"template": False}
     echoed = {leaf.name: text for leaf in one.of("answer", "json") if (text := _echoed(leaf, request, ledger))}
-    return said | {"json": _filled(body, "$", values | echoed)} if echoed else said
+    return said | {"json": filled(body, "$", values | echoed)} if echoed else said
 
 
 def _echoed(leaf: Leaf, request: Wanted, ledger: Ledger) -> str:
@@ -185,9 +185,10 @@ def _looks_like_template(said: Mapping[str, Any]) -> bool:
     return any(mark in json.dumps(said, ensure_ascii=False) for mark in MARKS)
 
 
-def _filled(value: Any, path: str, values: Mapping[str, Any]) -> Any:
+def filled(value: Any, path: str, values: Mapping[str, Any]) -> Any:
+    """A JSON value with others at some of its places. path: its own; values: by JSONPath."""
     if isinstance(value, dict):
-        return {name: _filled(inner, path + step_to(name), values) for name, inner in value.items()}
+        return {name: filled(inner, path + step_to(name), values) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, f"{path}[{index}]", values) for index, inner in enumerate(value)]
+        return [filled(inner, f"{path}[{index}]", values) for index, inner in enumerate(value)]
     return values.get(path, value)

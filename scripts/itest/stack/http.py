@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
 
 import requests
 
+from itest.errors import ItestError
 from itest.stack.probes import innermost
 
 TIMEOUT = 10.0  # seconds until a request that nobody answers fails the test instead of hanging it
@@ -16,12 +18,14 @@ TIMEOUT = 10.0  # seconds until a request that nobody answers fails the test ins
 class BaseUrlSession(requests.Session):
     """base: such as `http://127.0.0.1:32768`. No proxy or .netrc of the environment comes between.
 
-    state: asked for a few words on the service when it can't be reached.
+    state: asked for a few words on the service when it can't be reached. now: asked before each request for the base,
+    which a service that was started anew may have another one of.
     """
 
-    def __init__(self, base: str, state: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, base: str, state: Callable[[], str] = lambda: "", now: Callable[[], str] | None = None) -> None:
         super().__init__()
         self.base = base
+        self.now = now or (lambda: self.base)
         self.state = state
         self.trust_env = False
 
@@ -29,6 +33,8 @@ class BaseUrlSession(requests.Session):
         """Raises what requests does, a service out of reach in one line: where it is, and what became of it."""
         __tracebackhide__ = True  # or pytest prints the 600 lines of requests and urllib3 around one refused socket
         kwargs.setdefault("timeout", TIMEOUT)
+        with suppress(ItestError):  # it has ended: what refuses at the last one tells so, as a client would see it
+            self.base = self.now()
         try:
             return super().request(method, urljoin(self.base, str(url)), *args, **kwargs)
         except (requests.ConnectionError, requests.Timeout) as error:

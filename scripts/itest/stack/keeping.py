@@ -11,6 +11,7 @@ from pathlib import Path
 from itest import compose, runs
 from itest.images import store
 from itest.stack.stack import Stack
+from itest.suite.suite import Suite
 
 KEPT = runs.RUNS / "kept"  # an empty file a stack, as old as its last use
 KEPT_FOR = timedelta(days=7)
@@ -44,6 +45,22 @@ def remove(stack: Stack) -> None:
     stack.down()
     store.remove_superseded()
     _file(stack).unlink(missing_ok=True)
+
+
+def remains(suite: Suite) -> str:
+    """What is left of the suite's kept stack where its network is gone: `1 container, 1 volume`; or "".
+
+    Plain `docker compose down` leaves the sidecars of faults, and volumes.
+    """
+    name, here = suite.kept_name, str(suite.root / "compose")
+    found = compose.project_labels({compose.PROJECT_LABEL: name})
+    is_another_s = any(labels[compose.WORKING_DIR_LABEL] != here for labels in found.values())
+    return "" if is_another_s or name in compose.leases() else compose.held(name)
+
+
+def remove_remains(suite: Suite) -> None:
+    """Remove that. Raises ItestError (engine)."""
+    compose.remove(suite.kept_name)
 
 
 def _file(stack: Stack) -> Path:

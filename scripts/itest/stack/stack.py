@@ -72,8 +72,11 @@ class Stack:
         return KINDS[kind].address(self.endpoint(service), self.env(service), place)
 
     def admin(self, service: str) -> str:
-        """The URL at which a service is told what to do, such as a mock what to answer."""
-        return self._target(service).admin
+        """The URL at which a service is told what to do, such as a mock what to answer. Raises as `endpoint` does."""
+        try:
+            return self._target(service).admin
+        except Unpublished as error:
+            raise self._unreachable(service, str(error)) from error
 
     @property
     def scope(self) -> str:

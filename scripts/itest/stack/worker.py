@@ -80,8 +80,8 @@ def _start(stack: Stack, mine: Stack, factor: float) -> None:
         if own:
             if compose.networks(own.name):
                 compose.remove(own.name)  # of a worker that was killed
+            volumes.share(stack, own.name)  # before compose starts anything of it, and makes empty ones
             own = mine.own = door.opened(mine.suite, own)
-            volumes.share(stack, own.name)
             own.up(stack.suite.per_worker, dependencies=False, start=False)
             _join(stack, own.name)
         making.result()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from itest.errors import ItestError
@@ -27,8 +27,12 @@ def apart(suite: Suite) -> bool:
 
 
 def sharing(suite: Suite) -> list[str]:
-    """Services that all workers share and that hold no data of their own: whose requests they are, nobody can tell."""
-    return [name for name in suite.services if name not in (*suite.stores, *suite.per_worker)]
+    """Services that all workers share and that hold no data of their own: whose requests they are, nobody can tell.
+
+    A one-shot is none of them, as it is over before the tests begin.
+    """
+    apart_or_store = (*suite.stores, *suite.per_worker)
+    return [name for name, one in suite.services.items() if name not in apart_or_store and not one.ends]
 
 
 def silent(suite: Suite) -> list[str]:
@@ -57,7 +61,7 @@ def check(suite: Suite) -> None:
         return
     # Of a mock all can share the one scope: those tests that use it take turns then.
     stores = [one.name for one in suite.services.values() if one.stores and one.kind != "mock"]
-    others = sharing(suite)
+    others = sharing(suite) + _filling(suite, stores)
     if stores and others:
         verb = "holds no data of its own but shares" if len(others) == 1 else "hold no data of their own but share"
         problem = f"suite {suite.name}: {', '.join(others)} {verb} {', '.join(stores)} with every worker"
@@ -71,6 +75,15 @@ def check(suite: Suite) -> None:
         config = replace(plain, variables=variables(suite, marks)).config()
         _refuse_fixed_ports(suite, config)
         _refuse_deaf(suite, config, marks)
+
+
+def _filling(suite: Suite, stores: Iterable[str]) -> list[str]:
+    """One-shots that all workers share and that work on a store, of which they know one place alone."""
+    shots = [
+        name for name, one in suite.services.items() if one.ends and name not in (*suite.stores, *suite.per_worker)
+    ]
+    services = suite.config["services"] if shots else {}
+    return [name for name in shots if any(_uses(suite, name, store, services[name]) for store in stores)]
 
 
 def _refuse_fixed_ports(suite: Suite, config: Config) -> None:

@@ -54,8 +54,7 @@ class Control:
             case "add":
                 return await self.faults.add(asked, "" if asked.get("keep") else owner)
             case "remove":
-                await self.faults.remove(str(asked.get("id")))
-                return {}
+                return {"met": await self.faults.remove(str(asked.get("id")))}
             case "list":
                 return self.faults.as_data()
             case "heal":

@@ -48,11 +48,15 @@ class Faults:
             Fault(kind=kind, target=target, given=given, toxic=toxic, since=0.0, first=0, owner=owner, **fields)
         )
 
-    async def remove(self, *ids: str) -> None:
-        """Heal these, of which somebody else may have healed some. Raises ItestError."""
-        self.relay.remove(ids)
+    async def remove(self, *ids: str) -> bool:
+        """Heal these, of which somebody else may have healed some. Raises ItestError.
+
+        Returns whether each may have met a connection: nobody knows whose packets the packet filter has lost.
+        """
+        met = self.relay.remove(ids)
         if gone := [one for one in ids if self._packets.pop(one, None)]:
             await self._rewrite(f"healing {', '.join(gone)}")
+        return met or bool(gone)
 
     async def heal(self, owner: str | None = None) -> None:
         """Heal all of one owner's, or all of everybody's."""

@@ -27,6 +27,7 @@ class Relay:
         self.connections: set[Connection] = set()
         self.faults: dict[str, Fault] = {}
         self.held = Held()
+        self._met: set[str] = set()  # the faults that have acted on a connection
         self._ids = count(1)
         self._numbers = count(1)
         self._next = 1
@@ -51,10 +52,13 @@ class Relay:
         self._apply([connection for connection in self.connections if self._concerned(fault, connection)])
         return fault
 
-    def remove(self, ids: Iterable[str]) -> None:
-        """These are over; what they held goes on its way."""
+    def remove(self, ids: Iterable[str]) -> bool:
+        """These are over; what they held goes on its way. Returns whether there was a connection for each."""
         gone = {one for one in ids if self.faults.pop(one, None)}
         self._apply([one for one in self.connections if any(fault.id in gone for fault in one.faults)])
+        met = gone <= self._met
+        self._met -= gone
+        return met
 
     def spread(self, one: str, addresses: Iterable[str]) -> bool:
         """A fault concerns these addresses too. Returns whether it is still active."""
@@ -73,7 +77,9 @@ class Relay:
     def _apply(self, connections: Iterable[Connection]) -> None:
         for connection in connections:
             if connection.open:
-                connection.change([fault for fault in self.faults.values() if self._concerned(fault, connection)])
+                acting = [fault for fault in self.faults.values() if self._concerned(fault, connection)]
+                self._met |= {fault.id for fault in acting}
+                connection.change(acting)
 
     def _concerned(self, fault: Fault, connection: Connection) -> bool:
         to = connection.to

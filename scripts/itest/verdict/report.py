@@ -9,11 +9,12 @@ from xml.etree.ElementTree import Element
 
 from itest.errors import Category
 from itest.verdict import reason, xmlread
-from itest.verdict.results import Case, Outcome, Report
+from itest.verdict.results import ALSO, Case, Outcome, Report
 
 _CONTAINERS = frozenset({"testsuites", "testsuite"})
 PROBLEM = "itest.problem"  # property of a report that salvage.py had to write
 
+_BESIDE = 80  # characters of a message that leave room for what else is told
 # What a test can know better than its exit code. It cannot say that nothing was started, or that Ctrl-C was pressed.
 _RECORDED: tuple[Category, ...] = ("engine", "image", "service", "data", "test")
 
@@ -69,6 +70,8 @@ def case(element: Element, root: Path | None = None) -> Case:
             if cause == "collection":  # the message is always "collection failure"; the text is why
                 text = clean(result.text or "")
                 message = reason.raised(text, root) or reason.plain(text) or message
+            if outcome != "skipped" and (also := recorded.get(ALSO)):
+                message = f"{message if len(message) <= _BESIDE else message[: _BESIDE - 1] + '…'}; {also}"
             return Case(_node_id(element), outcome, category, cause, message)
     return Case(_node_id(element), "passed", category)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Status = Literal["passed", "failed", "error", "skipped", "timeout", "interrupted"]
 Outcome = Literal["passed", "failed", "error", "skipped"]
 
+ALSO = "itest.also"  # property of a test: what may be the reason of its failure, and its message doesn't know
 # The keys of SuiteResult.timings, in the order in which a suite goes through them.
 STAGES = ("images", "up", "ready", "data", "pytest", "evidence", "down")
 
@@ -64,7 +65,8 @@ class Case:
     category: what the test itself recorded as property itest.category, else None.
     cause:    "assertion", "setup", "teardown", "collection", "crash", "plugin", "timeout", or property itest.cause;
               "" if not red.
-    message:  the first line of the failure, the error or the skip; the exception and its place if it is "collection".
+    message:  the first line of the failure, the error or the skip; the exception and its place if it is "collection";
+              then what property itest.also says.
     """
 
     id: str

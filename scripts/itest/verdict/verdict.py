@@ -38,18 +38,20 @@ def judge(
     log: Path | None = None,
     running: str = "",
     again: str = "",
+    workers: str = "",
     root: Path | None = None,
 ) -> SuiteResult:
     """The result of a suite whose pytest was started.
 
     log:     what pytest printed; it tells why where there is no report. root: the repository's, to shorten paths.
-    running: the tests that had begun and not ended when it did. again: the command that runs the suite.
+    running: the tests that had begun and not ended when it did. again: the command that runs the suite; workers: `-n 4`
+             where it had several.
     failure: what the toolkit saw with its own eyes meanwhile (a service died, the deadline passed, Ctrl-C).
              It outranks what pytest says, because tests fail for it.
     """
     told = report.read_suite(junit, root)
     printed = log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else ""
-    verdict = suite_verdict(suite, pytest_exit, told, printed, root, running, again)
+    verdict = suite_verdict(suite, pytest_exit, told, printed, root, running, again, workers)
     status, skipped = verdict.status, ""
     if failure:
         status = _status(failure)
@@ -91,11 +93,13 @@ def suite_verdict(
     root: Path | None = None,
     running: str = "",
     again: str = "",
+    workers: str = "",
 ) -> Verdict:
     """How a suite ended whose pytest left with this code (None or negative as subprocess gives it) and this report.
 
     printed: pytest's output, for what stands in no report. root: the repository's, to shorten the paths in it.
-    running: the tests that had begun and not ended. again: the command that runs the suite, with its profile.
+    running: the tests that had begun and not ended. again: the command that runs the suite, with its profile; workers:
+    `-n 4` where it had several.
     Green needs both: exit code 0 and a whole report without a failed test.
     """
     again = again or f"make itest SUITE={suite}"
@@ -117,19 +121,19 @@ def suite_verdict(
         message = f"tests of {suite}: the report {told.problem}, though pytest exited {pytest_exit}"
         return Verdict("error", _category(told), "report", message, f"see where it stops: {_again(again, '-v')}")
     if told.red:
-        return _failed(suite, pytest_exit, told, again)
+        return _failed(suite, pytest_exit, told, again, workers)
     if pytest_exit in (_PASSED, _NO_TESTS) and not told.cases:
         return Verdict("skipped", message="no test selected")
     return Verdict("passed") if pytest_exit == _PASSED else _contradicted(suite, pytest_exit, again)
 
 
-def _failed(suite: str, pytest_exit: int, told: Report, again: str) -> Verdict:
+def _failed(suite: str, pytest_exit: int, told: Report, again: str, workers: str) -> Verdict:
     category = _category(told)
     # A test that failed for a leak or a dead service is the one to show: the others may have failed for it, too.
     first = next(case for case in told.red if (case.category or "test") == category)
     outcome = "passed with exit code 0, yet " if pytest_exit == _PASSED else ""
     message = f"tests of {suite}: {outcome}{len(told.red)} of {told.tests} failed, first {first.id}"
-    hint = f"run those alone: {_again(again, '--lf')}"
+    hint = f"run those alone: {_again(again, f'{workers} --lf'.lstrip())}"  # what fails with several may pass with one
     if first.cause == "timeout":
         hint = (
             "its traceback shows where it hung; more time: @pytest.mark.timeout(seconds), or ITEST_TEST_TIMEOUT for all"

@@ -66,9 +66,10 @@ def test_a_stack_that_is_not_steady_again_is_the_services_failure_and_names_faul
     assert "make itest SUITE=spoilt SEED=3" in (calm.latest / "spoilt" / "failure.txt").read_text(encoding="utf-8")
 
 
-def test_without_a_seed_one_is_made_up_and_told(calm):
+def test_without_a_seed_one_is_made_up_and_told_first_and_last(calm):
     ended = calm.run("chaos", ITEST_SUITE="patient", ITEST_ARGS="--collect-only")
-    assert re.search(r"patient: chaos of seed \d+: ", ended.output), ended.output
+    told = r"^chaos of seed (\d+)\nitest .+: patient\n[\s\S]+patient: chaos of seed \1: "
+    assert re.search(told, ended.output, re.MULTILINE), ended.output
 
 
 def test_workers_are_refused_before_anything_starts(calm):

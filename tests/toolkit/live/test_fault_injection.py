@@ -15,7 +15,7 @@ import redis
 
 from itest import containers, suite
 from itest import stack as stacks
-from itest.errors import ItestError
+from itest.errors import EXIT_CODES, ItestError
 from itest.faults.book import Book
 from itest.faults.faults import Faults
 from itest.faults.network import Sidecars
@@ -317,6 +317,20 @@ def test_that_fails(faults, sidecars):
     assert len(sidecars()) == 2
 
 
+def test_that_forgets_to_inject(faults):
+    faults.latency("client", "redis", ms=150)
+
+
+def test_that_meets_nothing(faults):
+    with faults.latency("client", "redis", ms=150):
+        pass
+
+
+def test_whose_sidecar_is_killed(faults, sidecars):
+    with faults.latency("client", "redis", ms=150):
+        docker("kill", *sidecars())
+
+
 def test_that_comes_after_it(sidecars):
     command = ["docker", "exec", "-i", *sidecars(), "python", "-m", "itest.toxics.session"]
     answer = subprocess.run(command, input='{"op": "list"}\\n', capture_output=True, text=True, check=True).stdout
@@ -328,13 +342,16 @@ def test_a_run_has_nothing_in_the_way_before_its_first_fault_heals_what_a_test_l
     shared_checkout,
 ) -> None:
     shared_checkout.suite("using", LAYER, test=USING)
-    assert shared_checkout.run("run", ITEST_SUITE="using", timeout=600).code == 1
+    assert shared_checkout.run("run", ITEST_SUITE="using", timeout=600).code == EXIT_CODES["service"]
     folder = shared_checkout.latest / "using"
     said = (folder / "pytest.log").read_text()
-    assert "1 failed, 2 passed" in said, said
+    assert "3 failed, 3 passed" in said, said
+    assert "fault latency client -> redis 150 ms: it was never injected (test_using.py:" in said
+    assert "FaultWarning: latency client -> redis 150 ms: no connection was there for it to act on" in said
+    assert "faults of client: its sidecar ended while client ran, and cut it off: exited, code 137" in said
     assert "faults injected in this" in said
     assert "latency client -> redis 150 ms, for" in (folder / "failure.txt").read_text()
-    [period] = json.loads((folder / "faults.json").read_text())
+    period = json.loads((folder / "faults.json").read_text())[0]
     assert (period["fault"], period["owner"]) == (
         "latency client -> redis 150 ms",
         "tests/using/test_using.py::test_that_fails",

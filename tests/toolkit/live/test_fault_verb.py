@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from itest.errors import EXIT_CODES
+
 SUITE = "byhand"
 LAYER = """
 services:
@@ -16,7 +18,7 @@ services:
     image: redis:8.0.2
     user: "999:999"
     mem_limit: 64m
-    tmpfs: ["/data:uid=999,gid=999,size=4m"]
+    tmpfs: ["/data:uid=999,gid=999,size=4m", "/large:uid=999,gid=999,size=128m"]
     ports: ["127.0.0.1::6379"]
     stop_grace_period: 1s
   client:
@@ -65,7 +67,13 @@ def test_a_fault_by_hand_stays_over_other_commands_until_it_is_healed(kept):
         done = fault(kept, words)
         assert done.code == 0, done.output
         assert done.output.splitlines() == [words, f"heal: make fault SUITE={SUITE} ARGS=heal"]
-    assert "healing" not in kept.run("ps").output
+    stand = f"faults stand: fill_disk redis /data, pause redis (make fault SUITE={SUITE} ARGS=heal)"
+    looked, up = kept.run("ps").output, kept.run("up", "--suite", SUITE)
+    assert "healing" not in looked
+    assert stand in looked
+    assert f"hint: {stand}" in up.output, "not docker's own, which no note would know of"
+    assert up.code == EXIT_CODES["service"]
+    assert stand in kept.pytest(f"tests/{SUITE}").output
     assert listed(kept) == ["fill_disk redis /data", "pause redis", heal]
     assert answer() == ""
     assert fault(kept, "heal pause").output == "healed pause redis\n"
@@ -73,6 +81,14 @@ def test_a_fault_by_hand_stays_over_other_commands_until_it_is_healed(kept):
     assert listed(kept) == ["fill_disk redis /data", heal]
     assert fault(kept, "heal").output == "healed fill_disk redis /data\n"
     assert fault(kept, "heal").output == "no fault stood\n"
+
+
+def test_a_restart_is_over_when_the_service_is_ready_and_told_with_where_it_answers(kept):
+    done = fault(kept, "restart redis").output
+    assert done.startswith("restart redis: done, ready at redis://127.0.0.1:")
+    assert listed(kept)[0].endswith("no fault stands")
+    fault(kept, "kill redis")
+    assert fault(kept, "heal").output.startswith("healed kill redis, ready at redis://127.0.0.1:")
 
 
 def test_healing_one_does_not_run_a_one_shot_again(kept):
@@ -107,7 +123,7 @@ def test_what_is_possible_is_told_with_how_to_ask_for_it(kept):
     ("words", "problem"),
     [
         ("puase redis", "no fault is called puase\nhint: did you mean `pause`?"),
-        ("pause rdis", "faults.pause('rdis'): suite byhand has no service rdis\nhint: did you mean `redis`?"),
+        ("pause rdis", "fault pause rdis: suite byhand has no service rdis\nhint: did you mean `redis`?"),
         ("latency client redis", "fault latency: ms=… is missing\nhint: ARGS='latency CLIENT SERVER ms=…"),
         ("heal pause redis", "no such fault stands: pause redis\nhint: none stands"),
     ],
@@ -130,4 +146,14 @@ def test_a_fault_goes_with_its_stack(kept):
     assert down.code == 0, down.output
     kept.run("ps")
     assert list((kept.path / "build/itest/faults").iterdir()) == []
+    assert kept.leftovers()["containers"] == []
+
+
+def test_what_plain_compose_leaves_of_a_stack_goes_too(kept):
+    assert kept.run("up", "--suite", SUITE).code == 0
+    assert fault(kept, "latency client redis ms=1").code == 0
+    project = f"itest-{SUITE}-{os.getpid()}"
+    subprocess.run(["docker", "compose", "-p", project, "down"], check=True, capture_output=True)
+    down = kept.run("down", "--suite", SUITE)
+    assert f"removing {project}: 1 container, left by docker compose down" in down.output
     assert kept.leftovers()["containers"] == []

@@ -158,7 +158,7 @@ def test_not_once(mock, http):
     mock.received("POST", "/rates/USD").once()
 
 def test_template(mock, http):
-    mock.stub("POST", "/t", json="{{ nobody }}")
+    mock.stub("POST", "/t", json="{{ request.query.nobody }}")
     http.post("/t", json={})
 
 def test_own_assertion(http):
@@ -216,6 +216,7 @@ def paid(shared_checkout) -> Iterator:
     shared_checkout.replace(
         "compose/suites/paid.env", ":compose/layers/paid", ":compose/layers/mock.yaml:compose/layers/paid"
     )
+    shared_checkout.replace("compose/suites/paid.env", "COMPOSE_FILE=", "MOCK_STUBS=fixtures/paid/stubs\nCOMPOSE_FILE=")
     said = "x-itest: {isolation: delete, per_worker: [caller], fixtures: [fixtures/paid]}\n"
     shared_checkout.write("compose/suites/paid.yaml", said)
     (shared_checkout.path / "tests/paid/test_paid.py").unlink()
@@ -248,11 +249,14 @@ def test_what_nothing_answers_and_what_did_not_come_fails_its_test_with_what_was
         "    path: expected /rates/{currency}, got /rate/EUR\n",
         "mock: stub a payment (tests/paid/test_red.py:9) answered nothing, and the test is strict\nhint",
         "POST /rates/USD: expected once, never came\n",
-        "mock: stub tests/paid/test_red.py:16: template `{{ nobody }}`: 'nobody' is undefined\nhint",
+        "mock: stub tests/paid/test_red.py:16: template `{{ request.query.nobody }}`: "
+        "'itest.mock.templates.Texts object' has no attribute 'nobody'\nhint",
         "Captured stdout of itest, what came to mock in this call",
     ):
         assert told in re.sub("(?m)^E +", "", ended.output)
     assert "ERROR" not in ended.output
+    also = "mock: 1 request that no stub answered: path: expected /rates/{currency}, got /rate/USD"
+    assert re.search(rf"::test_own_assertion  .*assert \d+ == 200; {re.escape(also)}\n", ended.output), ended.output
     report = (paid.latest / "paid/mock.txt").read_text()
     assert "test_red.py::test_unmatched   [default]" in report
     assert "nearest is rates" in report

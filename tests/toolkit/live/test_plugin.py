@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from itest import compose
+from itest.verdict import report
 
 HEALTH = "tests/api/test_health.py"
 RED = """
@@ -130,3 +132,42 @@ def test_a_store_that_died_by_itself_is_told_and_the_tests_after_it_are_not_run(
     assert "service postgres: exited with code 137 (killed, SIGKILL) during the tests" in done.output
     assert "1 passed, 1 error in" in done.output
     assert "psycopg" not in done.output
+
+
+OWN_MISTAKE = """
+from contextlib import contextmanager
+
+from itest.mock import stubfile
+
+def stubbed(text):
+    return stubfile.from_data({"request": {}, "response": {"body": text}}, "mock.stub")
+
+@contextmanager
+def around(text):
+    yield stubbed(text)
+
+def test_mistake():
+    with around("{{ nope"):
+        pass
+
+def test_bug():
+    stubfile.read_folder(None, None)
+"""
+
+
+def test_a_mistake_in_a_tests_own_call_shows_the_lines_of_the_test_and_a_bug_of_the_toolkit_all(checkout):
+    checkout.write("tests/unit/test_name.py", OWN_MISTAKE)
+    command = [sys.executable, "-m", "pytest", "tests/unit/test_name.py", "--junitxml=junit.xml"]
+    variables = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(command, cwd=checkout.path, env=variables, capture_output=True, text=True, check=False)
+    mistake, bug = done.stdout.split(" test_mistake ")[1].split(" test_bug ")
+    where = r"tests/unit/test_name\.py"
+    frames = rf"{where}:14: in test_mistake\n    with around\(.+\n{where}:11: in around\n.+\n{where}:7: in stubbed\n"
+    assert re.search(rf"\nitest: error: .+no template.+\n(hint: .+\n)?{frames}", mistake)
+    assert not re.search("scripts/itest|contextlib|jinja2|another exception", mistake)
+    assert "scripts/itest/mock/stubfile.py" in bug
+    assert "FAILED tests/unit/test_name.py::test_mistake - itest: error: mock.stub" in done.stdout
+    first = report.read_suite(checkout.path / "junit.xml").red[0]
+    assert first.message.startswith("itest: error: mock.stub")
+    full = subprocess.run([*command, "--full-trace"], cwd=checkout.path, env=variables, capture_output=True, text=True)
+    assert "scripts/itest/mock/stubfile.py" in full.stdout.split(" test_mistake ")[1].split(" test_bug ")[0]

@@ -268,3 +268,9 @@ def test_it_is_recorded_without_secrets_replayed_without_the_service_and_drift_i
     assert "POST /v1/charges: $.id: recorded a text, now a number" in drifted.output
     assert "POST /v1/charges: $.fee: recorded nothing, now a text" in drifted.output
     assert {canary: holding(paid, canary) for canary in CANARIES} == {canary: [] for canary in CANARIES}
+
+
+def test_a_suite_without_a_mock_is_told_that_before_any_rules_are_asked_for(shared_checkout) -> None:
+    ended = shared_checkout.run("record", ITEST_SUITE="api")
+    assert ended.code == 2
+    assert "suite api: it has no mock, and one is needed to record\nhint: compose/layers/mock.yaml in" in ended.output

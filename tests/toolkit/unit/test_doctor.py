@@ -56,6 +56,7 @@ def examine(compose_client, repo):
         repo.write("compose/suites/example.env", f"COMPOSE_PROJECT_NAME=itest-example\n{files_named}")
         repo.write("tests/example/test_example.py", "")
         repo.write("migrations/app/V1__create.sql", "CREATE TABLE things (id int);")
+        repo.write("fixtures/example/stubs/pay.yaml", "- {request: {host: pay.example.com}, response: {}}\n")
         loaded = files.load(repo.path, "example", profile)
         return finding.ordered([*files.examine(loaded, images or {})[0], *files.examine_workers(loaded)])
 
@@ -88,6 +89,17 @@ def test_every_finding_about_files_has_an_example():
         re.findall(r'_refused\(\w+[.\w]*, "([\w-]+)"', text)
     )
     assert given | {"suite", "cycle"} == {path.stem for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("missing", ["unnamed-host", "untrusted-mock"])
+def test_a_client_by_proxy_needs_no_name_and_has_the_certificate(examine, missing):
+    (text,) = (path.read_text() for path in EXAMPLES if path.stem == missing)
+    client = """    environment: {HTTPS_PROXY: "http://mock:8080"}
+    volumes: ["ca:/mock-ca:ro"]
+"""
+    volumes = "" if "\nvolumes:" in text else "volumes: {ca: }\n"
+    changed = text.replace("    image: team/app:1.4\n", "    image: team/app:1.4\n" + client)
+    assert examine(changed + volumes) == []
 
 
 def test_a_right_suite_has_no_finding(examine):

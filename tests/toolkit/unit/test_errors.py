@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +77,14 @@ def test_ctrl_c_ends_a_verb_with_130(capsys):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         errors.run_verb(throws(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # met at the end, and in the middle
+def test_a_verb_whose_output_nobody_reads_any_more_ends_in_silence(lines):
+    command = [sys.executable, "-c", f"from itest.errors import run_verb; run_verb(lambda: print('well\\n' * {lines}))"]
+    scripts = Path(errors.__file__).parents[1]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as pipe:
+        done = subprocess.run(command, cwd=scripts, env={}, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (errors.PIPE_CLOSED, "")

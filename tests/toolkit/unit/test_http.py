@@ -13,6 +13,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
+from itest.errors import ItestError
 from itest.stack.http import TIMEOUT, BaseUrlSession
 
 
@@ -85,6 +86,21 @@ def server(answer: Callable[[socket.socket], Any]) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         thread.join()
+
+
+def test_a_service_that_was_started_anew_is_reached_where_it_is_now_and_while_it_is_gone_where_it_was(wire):
+    places = ["http://127.0.0.1:2"]
+
+    def now() -> str:
+        if not places:
+            raise ItestError("service", "service shop: it does not run")
+        return places.pop()
+
+    session = BaseUrlSession("http://127.0.0.1:1", now=now)
+    session.mount("http://", wire)
+    for _ in range(2):
+        session.get("/items")
+        assert wire.url == "http://127.0.0.1:2/items"
 
 
 def test_a_refused_connection_is_one_line_with_what_became_of_the_service():

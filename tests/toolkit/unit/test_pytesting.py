@@ -186,3 +186,17 @@ def test_an_interrupt_lets_pytest_finish_its_report(two, run):
     assert done.code == 2
     assert "test_done" in done.ran
     assert "KeyboardInterrupt" in done.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "several"),
+    [
+        (["-x", "-n", "4"], "-n 4", True),
+        (["-n4"], "-n 4", True),
+        (["--numprocesses=auto"], "-n auto", True),
+        (["-n", "4", "-n", "1"], "-n 1", False),
+        (["-k", "refund"], "", False),
+    ],
+)
+def test_how_many_workers_is_read_in_all_that_pytest_takes(arguments, words, several):
+    assert (pytesting.workers(arguments), pytesting.has_workers(arguments)) == (words, several)

@@ -207,3 +207,16 @@ def test_a_service_that_uses_no_store_needs_no_place(repo):
 def test_a_store_of_each_workers_own_has_no_places(repo):
     repo.edit("compose/suites/api.yaml", "isolation: delete", "isolation: delete\n  per_worker: [app, store]")
     workers.check(repo.load())
+
+
+@pytest.mark.usefixtures("compose_client")
+def test_a_one_shot_may_be_shared_unless_it_works_on_a_store(repo):
+    app = repo.text("compose/layers/app.yaml") + WORKER.partition("app:\n")[2]
+    app += "  clock:\n    image: team/clock:1.0\n    command: [sh, -c, 'true']\n"
+    app = app.replace("depends_on:\n", "depends_on:\n      clock: {condition: service_completed_successfully}\n")
+    repo.write("compose/layers/app.yaml", app)
+    repo.edit("compose/suites/api.yaml", "isolation: delete", "isolation: delete\n  per_worker: [app]")
+    workers.check(repo.load())
+    assert workers.silent(repo.load()) == []
+    repo.write("compose/layers/app.yaml", app.replace("'true'", "psql -h store"))
+    assert refusal(repo).startswith("suite api: clock holds no data of its own but shares store with every worker\n")

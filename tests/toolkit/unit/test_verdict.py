@@ -11,7 +11,7 @@ from subprocess import PIPE, STDOUT
 import pytest
 
 from itest import verdict
-from itest.verdict import report
+from itest.verdict import report, summary
 from itest.verdict.results import Case, Report, StageFailure, SuiteResult
 
 GREEN = "def test_ok(): pass\n"
@@ -51,12 +51,29 @@ def test_a_green_run_passes(tmp_path: Path) -> None:
     assert (result.status, result.failure, result.report.tests) == ("passed", None, 1)
 
 
+def test_what_may_be_the_reason_of_a_failure_stands_with_its_own_words(tmp_path: Path) -> None:
+    also = "mock: a request that no stub answered: host: expected a, got b"
+    told = f"def test_it(record_property):\n    record_property('itest.also', {also!r})\n    assert 502 == 200"
+    long = told.replace("502 == 200", f"0, {'x' * 200!r}").replace("test_it", "test_long")
+    result = judge(run(tmp_path, test_a=f"{told}\n{long}\n"))
+    short, cut = (case.message for case in result.report.red)
+    assert short == f"assert 502 == 200; {also}"
+    assert cut.endswith(f"xxx…; {also}")
+    assert summary.table([result]).count(also) == 3  # in the list, and of the first why the suite is red
+
+
 def test_a_failed_test_is_named_with_its_own_words_and_a_way_to_run_it_alone(tmp_path: Path) -> None:
     result = judge(run(tmp_path, test_a=RED))
     assert (result.status, result.category, result.cause) == ("failed", "test", "assertion")
     assert result.failure is not None
     assert result.failure.message == "tests of api: 2 of 3 failed, first test_a.py::test_one: assert 1 == 2"
     assert result.failure.hint == "run those alone: make itest SUITE=api ARGS='--lf'"
+
+
+def test_tests_that_failed_side_by_side_are_run_again_side_by_side() -> None:
+    told = Report((Case("test_a.py::test_one", "failed"),))
+    again = verdict.suite_verdict("api", 1, told, workers="-n 2").hint
+    assert again == "run those alone: make itest SUITE=api ARGS='-n 2 --lf'"
 
 
 def test_a_leak_that_a_test_recorded_raises_the_category_and_is_the_test_that_is_shown(tmp_path: Path) -> None:

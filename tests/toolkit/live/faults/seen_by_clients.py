@@ -78,6 +78,12 @@ def test_a_restarted_service_is_another_process(stack, faults):
     assert asked(stack, "GET", "mine").stdout == "\n"
 
 
+def test_http_leads_to_a_service_that_was_started_anew(http, faults):
+    with faults.restart("app"):
+        pass
+    assert http.get("/").status_code == 200
+
+
 def test_nothing_can_be_written_to_a_full_disk(stack, faults):
     assert asked(stack, "SAVE").stdout == "OK\n"
     with faults.fill_disk("redis", "/data"):

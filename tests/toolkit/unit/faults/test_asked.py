@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from itest.containers import Container
 from itest.errors import ItestError
 from itest.faults.book import Book
 from itest.faults.faults import Faults
@@ -70,7 +71,7 @@ def test_a_fault_says_what_it_is(faults, call, words) -> None:
         ),
         (
             lambda faults: faults.latency("app", "store", ms="200"),
-            "faults.latency('app', 'store'): ms='200' must be 0 or more",
+            "faults.latency('app', 'store'): ms='200' is text, not a number",
             "such as ms=100",
         ),
         (
@@ -91,6 +92,17 @@ def test_what_can_not_be_is_refused_when_it_is_asked_for(faults, call, problem, 
         call(faults)
     assert (caught.value.category, caught.value.message) == ("usage", problem)
     assert hint in caught.value.hint
+
+
+def test_another_name_of_a_service_is_told_with_the_service(repo) -> None:
+    faults = made(repo)
+    names = {"default": ["store-1", "payments.example.com"]}
+    store = Container("c0ffee", "p", "store", "x", {}, {}, {"Status": "running"}, 0, aliases=names)
+    faults._book.stack.containers = {"store": store}
+    with pytest.raises(ItestError) as caught:
+        faults.latency("app", "payments.example.com", ms=1)
+    assert caught.value.message.endswith(": suite api knows payments.example.com as another name of service store")
+    assert caught.value.hint == "name the service: store"
 
 
 def test_what_several_workers_share_is_left_alone_but_who_reaches_it_may_be_a_worker_s_own(repo) -> None:

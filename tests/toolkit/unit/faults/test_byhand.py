@@ -31,6 +31,25 @@ def test_words_become_what_the_method_takes():
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", True),
+        ("latency", True),
+        ("latency shop", True),
+        ("shop postgres", True),
+        ("latency shop postgres ms=200", True),
+        ("latency ms=200", True),
+        ("latency postgres", False),
+        ("latency postgres shop", False),
+        ("latency shop ms=100", False),
+        ("latency shop postgres redis", False),
+    ],
+)
+def test_a_fault_is_told_by_names_in_their_order(words, told):
+    assert byhand.tells(words.split(), "latency shop postgres ms=200 jitter=5") is told
+
+
+@pytest.mark.parametrize(
     ("words", "problem", "hint"),
     [
         ("puase redis", "no fault is called puase", "did you mean `pause`?"),
@@ -41,6 +60,7 @@ def test_words_become_what_the_method_takes():
         ("latency a b msec=3", "fault latency: it has no msec, did you mean `ms`?", "ARGS='latency CLIENT"),
         ("latency a b ms=fast", "fault latency: ms=fast is no number", "ARGS='latency CLIENT"),
         ("partition a b one_way=maybe", "fault partition: one_way=maybe is no yes or no", "ARGS='partition CLIENT"),
+        ("pause rdis", "fault pause rdis: suite api has no service rdis", "known: app, store"),
         ("pause redis service=redis", "fault pause: it has no service", "ARGS='pause SERVICE'"),
     ],
 )

@@ -64,6 +64,17 @@ def test_healing_twice_is_healing_once_and_a_healed_fault_may_come_again(book) -
     assert [period.fault for period in book.periods] == ["sulk app", "sulk app"]
 
 
+def test_one_that_was_made_and_never_injected_is_told_with_where(book) -> None:
+    with Sulk(book, []):
+        pass
+    Sulk(book, [], "timed").use()
+    book.refuse_idle()
+    Sulk(book, [], "forgotten")
+    with pytest.raises(ItestError, match=r"fault forgotten app: it was never injected \(test_fault.py:\d+\)") as caught:
+        book.refuse_idle()
+    assert caught.value.category == "test"
+
+
 def test_a_fault_that_is_injected_is_not_injected_again(book) -> None:
     with Sulk(book, []) as fault, pytest.raises(ItestError, match="fault sulk app: it is injected already") as caught:
         fault.inject()

@@ -182,6 +182,27 @@ def test_a_stub_of_a_test_is_named_after_its_line():
     assert call.where.startswith("test_received.py:")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        ({"path": "/x", "jsn": {}}, "mock.stub: unknown argument `jsn`", "did you mean `json`?"),
+        (
+            {"path": "https://rates.example:8443/v1/rates?of=EUR"},
+            "is a URL",
+            "host: rates.example:8443, path: /v1/rates",
+        ),
+        ({"path": "/x", "status": "good"}, ": mock.stub: ", ""),
+    ],
+)
+def test_a_stub_that_can_t_be_is_told_with_the_line_of_the_test(arguments, said, hint):
+    with pytest.raises(ItestError) as caught:
+        Here().mock().stub("GET", **arguments)
+    assert caught.value.message.startswith("test_received.py:")
+    assert said in caught.value.message
+    assert "stub 1" not in caught.value.message
+    assert hint in caught.value.hint
+
+
 def test_stubs_fail_as_often_as_asked_and_answer_as_before_then():
     here = Here({"request": {"path": "/rates/{of}"}, "response": {"json": "{{ request.path.of }}"}}, ANY)
     mock = here.mock()
@@ -239,6 +260,17 @@ def test_a_request_that_nothing_answered_is_told_with_the_nearest_stub():
     )
     assert error.evidence.splitlines()[1] == "  path: expected /v1/payments, got /v1/payment"
     assert error.hint.startswith('mock.stub("POST", "/v1/payment", status=…')
+
+
+def test_a_test_that_failed_by_itself_has_on_one_line_what_had_no_answer():
+    here = Here({"request": {"path": "/v1/payments"}, "response": {"body": "{{ request.json.amount + 1 }}"}})
+    assert told.in_short("mock", verdict(here)) == ""
+    here.ask("GET /v1/payments")
+    assert told.in_short("mock", verdict(here)).startswith("mock: stub test stub 1: ")
+    for _ in range(2):
+        here.ask("POST /v1/payment")
+    words = "mock: 2 requests that no stub answered: path: expected /v1/payments, got /v1/payment"
+    assert told.in_short("mock", verdict(here)) == words
 
 
 def test_a_stub_that_answered_nothing_fails_a_strict_test_only():
