@@ -63,7 +63,7 @@ def run(stack: Stack, one: PytestRun, ends: Sequence[Callable[[], bool]]) -> int
     command += ["-o", f"cache_dir={suite.root / CACHE / suite.name}", "-o", "junit_family=xunit2"]
     paths, options = split(suite.root, one.arguments)
     command += [*_paths_of(suite, paths), *options]
-    environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}
+    environment = reaching(stack)
     for note in NOTES:
         environment[f"ITEST_{note.upper()}"] = str(one.junit.with_name(note))
     if is_debugging(one.arguments):
@@ -93,6 +93,11 @@ def run(stack: Stack, one: PytestRun, ends: Sequence[Callable[[], bool]]) -> int
     shutil.rmtree(answers)
     one.log.write_bytes(COLOURS.sub(b"", one.log.read_bytes()))
     return process.returncode
+
+
+def reaching(stack: Stack) -> dict[str, str]:
+    """The environment of a pytest whose tests are to use this stack."""
+    return os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([stack.suite.name, stack.name])}
 
 
 def remembered(suite: Suite) -> list[Path]:

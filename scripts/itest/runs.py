@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from itest import processes
+from itest.machine.exclusive import taken
 
 RUNS = Path("build") / "itest"
 OWNERS = RUNS / "owners"
@@ -104,19 +105,10 @@ def burying(root: Path, owner: str) -> Iterator[bool]:
     False where somebody else is at it. When the block raises, it stays dead and known.
     """
     path = root / OWNERS / owner
-    try:
-        file = path.open()
-    except FileNotFoundError:
-        yield True  # nobody ever knew it here, or it was buried before
-        return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-        path.unlink(missing_ok=True)
+    with taken(path) as got:
+        yield got is not False  # without a file: nobody ever knew it here, or it was buried before
+        if got:
+            path.unlink(missing_ok=True)
 
 
 def is_ours(root: Path, owner: str) -> bool:

@@ -19,6 +19,7 @@ from typing import IO
 from itest import leases, runs
 from itest.containers import Container, docker, inspect, moment
 from itest.errors import ItestError
+from itest.machine.exclusive import taken
 from itest.stack.eventually import eventually
 
 FAULTS = runs.RUNS / "faults"
@@ -149,18 +150,8 @@ def _await_effect(one: Standing) -> None:
 @contextmanager
 def _burying(path: Path) -> Iterator[bool]:
     """Hold a note that no process holds, so that only one command heals it. False where one does, or it is gone."""
-    try:
-        file = path.open(encoding="utf-8")
-    except FileNotFoundError:
-        yield False
-        return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield path.exists()  # another command may have healed it before this one got the lock
+    with taken(path) as got:
+        yield bool(got) and path.exists()  # another command may have healed it before this one got the lock
 
 
 def _noted(root: Path) -> dict[Path, Standing]:

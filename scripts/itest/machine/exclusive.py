@@ -12,6 +12,23 @@ from pathlib import Path
 
 
 @contextmanager
+def taken(path: Path) -> Iterator[bool | None]:
+    """Take the lock of a file, without waiting: True with it, False where another process has it, None with no file."""
+    try:
+        file = path.open()
+    except FileNotFoundError:
+        yield None
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextmanager
 def exclusive(path: Path, *, waiting: Callable[[], object]) -> Iterator[None]:
     """Hold the lock of `path`, which is created with its folder and stays: removing it would let two in.
 

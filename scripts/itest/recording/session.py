@@ -5,7 +5,6 @@ So this is no run: no report, no journal, no logs of services are kept, and pyte
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from itest import pytesting
 from itest.errors import ItestError
 from itest.mocking.admin import Admin
 from itest.reach import Stacks
@@ -70,13 +70,12 @@ def mock_of(suite: Suite) -> str:
 
 def _tests(stack: Stack, suite: Suite) -> tuple[str, bool]:
     """Run them. pytest's output, and whether all passed."""
-    environment = os.environ | stack.discovery() | {"ITEST_STACK": json.dumps([suite.name, stack.name])}
     with _nowhere() as folder:
         command = [sys.executable, "-m", "pytest", *QUIET, f"--basetemp={folder / 'tests'}", str(suite.tests)]
         done = subprocess.run(
             command,
             cwd=suite.root,
-            env=environment,
+            env=pytesting.reaching(stack),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -448,6 +448,7 @@ def test_a_fault_goes_with_the_name_when_another_server_has_it(world, session, s
             return seconds
 
         until(lambda: trip() >= 0.3)
+        assert trip() >= 0.3
     finally:
         docker("rm", "--force", f"{world.name}-late")
 
